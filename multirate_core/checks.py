@@ -1,0 +1,49 @@
+"""Checks that every setting passes: they raise ConfigError with what, got, allowed. Standard library only."""
+
+from __future__ import annotations
+
+import math
+
+from multirate_core.errors import ConfigError
+
+
+def require_period(value: object) -> None:
+    """Raise ConfigError unless `value` is a whole number >= 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"period must be a whole number ≥ 1, got {value!r}. Use 1 to update a group at every step.")
+    require_whole("period", value, 1, 1_000_000)
+
+
+def require_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise ConfigError unless `value` is an int (no bool) in [low, high]."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {value!r}.")
+
+
+def require_number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> None:
+    """Raise ConfigError unless `value` is a finite number within the given bounds."""
+    bounds = [(">", above), ("≥", least), ("<", below), ("≤", most)]
+    allowed = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if (
+        not number
+        or (above is not None and value <= above)  # type: ignore[operator]
+        or (least is not None and value < least)  # type: ignore[operator]
+        or (below is not None and value >= below)  # type: ignore[operator]
+        or (most is not None and value > most)  # type: ignore[operator]
+    ):
+        raise ConfigError(f"{name} must be a finite number {allowed}, got {value!r}.")
+
+
+def require_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise ConfigError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")

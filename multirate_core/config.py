@@ -1,0 +1,233 @@
+"""What a race is: frozen dataclasses, checked when they are made (JSON form: `config_json`).
+
+The same objects come from the page, the command line and the store. Standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from multirate_core.checks import require_choice, require_number, require_period, require_whole
+from multirate_core.errors import ConfigError
+
+CONFIG_VERSION = 1
+MAX_SEEDS = 100
+MAX_ARMS = 12
+
+ArmKind = Literal["sgd", "multirate", "frozen"]
+BadImages = Literal["refuse", "skip"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network, and which weights it starts from.
+
+    Args:
+        name: a name of `multirate_core.models.catalog`.
+        weights: "pretrained" (the model's published or shipped weights), "none" (random), or the path of a local
+            state dict (`.pth`, `.pt`, `.th` or `.safetensors`).
+    """
+
+    name: str = "glyph_net"
+    weights: str = "pretrained"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are read.
+
+    Args:
+        name: a name of `multirate_core.data.catalog`; "folder" reads an image folder.
+        path: where the files lie: the folder of class folders (with or without `train` and `val`), or the root that
+            torchvision's loader expects. None for data that ships with a dependency, or the default download folder.
+        image_size: edge in pixels to which images are resized; None takes the data's own size.
+        num_classes: size of the new head; None takes the data's own number of classes, a larger one is allowed.
+        train_images: use only so many training images, drawn per class by the race's first seed; None takes all.
+        bad_images: "refuse" stops at the first unreadable image, "skip" leaves it out and says so.
+        download: fetch the files if they are missing.
+    """
+
+    name: str = "digits"
+    path: str | None = None
+    image_size: int | None = None
+    num_classes: int | None = None
+    train_images: int | None = None
+    bad_images: BadImages = "refuse"
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("image_size", 8, 1024), ("num_classes", 2, 100_000), ("train_images", 2, 10**9)):
+            value = getattr(self, name)
+            if value is not None:
+                require_whole(name, value, low, high)
+        require_choice("bad_images", self.bad_images, get_args(BadImages))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every arm trains: the same numbers for all of them.
+
+    Args:
+        lr: per-step size h/k, what plain SGD would use; > 0.
+        momentum: 0 <= momentum < 1.
+        weight_decay: >= 0, added to the gradient (L2).
+        batch_size: images per step, >= 1.
+    """
+
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        require_number("lr", self.lr, above=0.0)
+        require_number("momentum", self.momentum, least=0.0, below=1.0)
+        require_number("weight_decay", self.weight_decay, least=0.0)
+        require_whole("batch_size", self.batch_size, 1, 65_536)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long every arm trains: whole epochs or training seconds, exactly one of the two."""
+
+    epochs: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.seconds is None):
+            raise ConfigError(
+                f"the budget needs either epochs or seconds, got epochs={self.epochs} and seconds={self.seconds}. "
+                "Give exactly one of them."
+            )
+        if self.epochs is not None:
+            require_whole("epochs", self.epochs, 1, 100_000)
+        if self.seconds is not None:
+            require_number("seconds", self.seconds, above=0.0, most=30 * 24 * 3600.0)
+
+
+@dataclass(frozen=True)
+class GroupSpec:
+    """A group of parameters: its name and its period (1 = updated with a fresh gradient at every step)."""
+
+    name: str
+    period: int
+
+    def __post_init__(self) -> None:
+        if not self.name or len(self.name) > 40:
+            raise ConfigError(f"a group's name has 1 to 40 characters, got {self.name!r}. Choose another name.")
+        require_period(self.period)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Parameters whose name matches `pattern` go to `group`; the first rule that matches wins."""
+
+    pattern: str
+    group: str
+
+
+@dataclass(frozen=True)
+class PartitionSpec:
+    """A partition as it is written down: groups and ordered rules. `multirate_core.partition` resolves it on a model.
+
+    Args:
+        groups: in the order in which they are shown; at least one has period 1.
+        rules: ordered; globs on parameter names (`*` crosses dots), a module path means all below it.
+        model: name of the model it was made for ("" if for any).
+        fingerprint: of that model's parameter names ("" if for any).
+    """
+
+    groups: tuple[GroupSpec, ...]
+    rules: tuple[Rule, ...]
+    model: str = ""
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        names = [group.name for group in self.groups]
+        if not names or len(names) > 36 or len(set(names)) != len(names):
+            raise ConfigError(
+                f"a partition has 1 to 36 groups with different names, got {names}. Rename or remove some."
+            )
+        if not any(group.period == 1 for group in self.groups):
+            periods = {group.name: group.period for group in self.groups}
+            raise ConfigError(
+                f"no group has period 1, got {periods}: on some steps nothing would be due. Set one group's period to 1."
+            )
+        for rule in self.rules:
+            if rule.group not in names:
+                raise ConfigError(f"the pattern {rule.pattern!r} names the group {rule.group!r}; allowed: {names}.")
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    """One line of the race.
+
+    Args:
+        name: unique in the race, 1 to 60 characters; shown in the legend.
+        kind: "sgd" (all parameters at every step), "multirate" (Algorithm 1), "frozen" (only groups of period 1 train).
+        partition: needed by "multirate" and "frozen", not allowed for "sgd".
+        drift: linear drift of the slow groups; only "multirate" looks at it.
+    """
+
+    name: str
+    kind: ArmKind
+    partition: PartitionSpec | None = None
+    drift: bool = True
+
+    def __post_init__(self) -> None:
+        require_choice("the arm's kind", self.kind, get_args(ArmKind))
+        if not self.name or len(self.name) > 60:
+            raise ConfigError(f"an arm's name has 1 to 60 characters, got {self.name!r}. Choose another name.")
+        if (self.partition is None) != (self.kind == "sgd"):
+            wanted = "no partition" if self.kind == "sgd" else "a partition"
+            raise ConfigError(
+                f"the arm {self.name!r} of kind {self.kind!r} needs {wanted}. Change its kind or partition."
+            )
+
+
+@dataclass(frozen=True)
+class RaceConfig:
+    """A whole comparison, frozen when it is submitted.
+
+    Args:
+        arms: at least one, with different names; all share weights, data order and recipe.
+        seeds: run one after the other, every arm once per seed.
+        device: "auto" (CUDA, then MPS, then CPU), "cpu", "mps", "cuda" or "cuda:N".
+        threads: CPU threads of the worker; None takes max(1, cores - 1).
+        record_steps: False keeps evaluations only (used to measure what recording costs).
+    """
+
+    arms: tuple[ArmConfig, ...]
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    recipe: Recipe = field(default_factory=Recipe)
+    budget: Budget = field(default_factory=lambda: Budget(epochs=5))
+    seeds: tuple[int, ...] = (0,)
+    device: str = "auto"
+    threads: int | None = None
+    record_steps: bool = True
+    version: int = CONFIG_VERSION
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if not 1 <= len(names) <= MAX_ARMS or len(set(names)) != len(names):
+            raise ConfigError(
+                f"a race has 1 to {MAX_ARMS} arms with different names, got {names}. Rename or remove some."
+            )
+        if not 1 <= len(self.seeds) <= MAX_SEEDS or len(set(self.seeds)) != len(self.seeds):
+            raise ConfigError(f"a race has 1 to {MAX_SEEDS} different seeds, got {list(self.seeds)}.")
+        for seed in self.seeds:
+            require_whole("seed", seed, 0, 2**31 - 1)
+        if self.threads is not None:
+            require_whole("threads", self.threads, 1, 1024)
+        base, _, index = self.device.partition(":")
+        if base not in ("auto", "cpu", "mps", "cuda") or (index and not (base == "cuda" and index.isdigit())):
+            raise ConfigError(f"unknown device {self.device!r}; allowed: auto, cpu, mps, cuda, cuda:0, cuda:1, …")
+        if self.version != CONFIG_VERSION:
+            raise ConfigError(f"the configuration has version {self.version}, this program reads {CONFIG_VERSION}.")
+
+    @property
+    def lanes(self) -> tuple[tuple[int, str], ...]:
+        """Every (seed, arm name), in the order in which lanes are numbered."""
+        return tuple((seed, arm.name) for seed in self.seeds for arm in self.arms)
