@@ -1,0 +1,246 @@
+// The board: what is shown and selected, and every action that changes it.
+
+import { buildTree, firstOpen, rowName } from "./tree.js";
+import { dropStamp, moveUnits, receive, record, redo, startHistory, tally, undo, unitsIn } from "./assignment.js";
+import { keysBetween, parseFilter, rowKey, splitKey, visibleRows } from "./rows.js";
+import { Pane } from "./pane.js";
+import { plural } from "./format.js";
+
+const FIRST_ROWS = 14;          // rows that the newly opened board shows, about
+const TALLEST_PANE_ROWS = 16;
+
+/** Newest state of every board and tree of this tab: outlives a remount that Python does not notice. */
+const MEMORY = new Map();
+
+export class Board {
+  constructor(root) {
+    this.root = root;
+    this.name = Math.random().toString(36).slice(2, 8);
+    this.panes = [];
+    this.selection = new Set();
+    this.anchor = null;
+    this.filter = null;
+    this.faces = 0;               // counts changes that alter every row's look
+    this.rowHeight = window.matchMedia("(pointer: coarse)").matches ? 34 : 26;
+    root.style.setProperty("--row-height", `${this.rowHeight}px`);
+  }
+
+  // ---- data from Python ---------------------------------------------------------------------------------
+
+  /** Take what Python sent. Called again for every change of data or theme, so the same data changes nothing. */
+  update(data, send) {
+    this.send = (codes) => send("assign", codes);
+    if (data === this.data) return;
+    const before = this.data;
+    this.data = data;
+    this.disabled = data.disabled;
+    this.root.classList.toggle("disabled", data.disabled);
+    if (before?.tree !== data.tree || before?.board !== data.board || before?.rows.length !== data.rows.length) this.load();
+    if (before?.groups.length !== data.groups.length) this.layPanes(before);
+    this.memory.state = receive(this.memory.state, data.assign);
+    this.faces += 1;
+    this.refresh();
+  }
+
+  load() {
+    const { board, tree, rows } = this.data;
+    const slot = `${board}\n${tree}`;
+    if (!MEMORY.has(slot)) MEMORY.set(slot, { state: null, open: null, drops: 0 });
+    this.memory = MEMORY.get(slot);
+    this.selection.clear();
+    this.anchor = null;
+    this.plant();
+    const panesRows = Math.max(6, Math.min(TALLEST_PANE_ROWS, rows.length + 1));
+    this.root.style.setProperty("--pane-rows", panesRows);
+  }
+
+  /** Build the tree, folded or not. */
+  plant() {
+    const foldBox = this.root.querySelector(".fold");
+    this.tree = buildTree(this.data.rows, foldBox.checked);
+    this.memory.open ??= firstOpen(this.tree, FIRST_ROWS);
+    this.totalMadds = this.tree.roots.reduce((sum, node) => sum + node.madds, 0);
+  }
+
+  /** One pane per group. With fewer groups than before, older states may name a group that is gone. */
+  layPanes(before) {
+    const fewer = before && before.groups.length > this.data.groups.length;
+    if (fewer && this.memory.state) this.memory.state.history = startHistory(this.data.assign.codes);
+    this.selection.clear();
+    this.panes = this.data.groups.map((_, group) => new Pane(this, group));
+    this.root.querySelector(".panes").replaceChildren(...this.panes.map((pane) => pane.section));
+  }
+
+  get codes() {
+    return this.memory.state.history.present;
+  }
+
+  // ---- showing ------------------------------------------------------------------------------------------
+
+  refresh() {
+    const focused = this.panes.find((pane) => pane.hasFocus());
+    this.tally = tally(this.tree, this.codes, this.panes.length);
+    for (const pane of this.panes) pane.refresh(this.rowsOf(pane.group));
+    if (focused && !focused.hasFocus() && focused.activeId) focused.activate(focused.activeId, true);
+    this.paintBar();
+  }
+
+  rowsOf(group) {
+    const hideBare = this.root.querySelector(".bare").checked;
+    const { tree, filter, memory } = this;
+    return visibleRows({ tree, parts: this.tally.parts, group, open: memory.open, filter, hideBare });
+  }
+
+  paintBar() {
+    const { past, future } = this.memory.state.history;
+    const button = (act) => this.root.querySelector(`[data-act=${act}]`);
+    const matches = this.filter ? this.matches().length : 0;
+    button("undo").disabled = this.disabled || !past.length;
+    button("redo").disabled = this.disabled || !future.length;
+    button("match").disabled = !matches;
+    button("match").textContent = matches ? `Select ${plural(matches, "match").replace("chs", "ches")}` : "Select matches";
+    const chosen = this.root.querySelector(".chosen");
+    chosen.hidden = !this.selection.size;
+    chosen.textContent = `${plural(this.selection.size, "row")} selected`;
+  }
+
+  announce(text) {
+    this.root.querySelector(".live").textContent = text;
+  }
+
+  clone(template) {
+    return this.root.querySelector(template).content.firstElementChild.cloneNode(true);
+  }
+
+  // ---- moving -------------------------------------------------------------------------------------------
+
+  /** The parameters that these rows would bring to group `to`, each once. */
+  unitsOfKeys(keys, to) {
+    const units = new Set();
+    for (const key of keys) {
+      const { group, id } = splitKey(key);
+      const node = this.tree.nodes.get(id);
+      if (group === to || !node) continue;
+      for (const unit of unitsIn(node, this.codes, group)) units.add(unit);
+    }
+    return [...units];
+  }
+
+  /** Move what these rows show to another group; returns how many parameters moved. */
+  move(keys, to) {
+    const units = this.disabled || to >= this.panes.length ? [] : this.unitsOfKeys(keys, to);
+    if (!units.length) return 0;
+    const ids = [...keys].map((key) => splitKey(key).id);
+    this.selection.clear();
+    this.change(record(this.memory.state.history, moveUnits(this.codes, units, to)));
+    this.panes[to].reveal(ids.find((id) => this.panes[to].indexOf(id) >= 0));
+    this.panes[to].paint();
+    this.panes[to].flash(ids);
+    this.announce(`Moved ${this.spokenKeys(ids)} (${plural(units.length, "tensor")}) to ${this.data.groups[to].name}`);
+    return units.length;
+  }
+
+  spokenKeys(ids) {
+    const node = this.tree.nodes.get(ids[0]);
+    return ids.length === 1 ? (node.members ? rowName(node, node.members) : node.id) : plural(ids.length, "row");
+  }
+
+  undo() {
+    this.travel(undo, "Undone");
+  }
+
+  redo() {
+    this.travel(redo, "Redone");
+  }
+
+  travel(step, word) {
+    const history = step(this.memory.state.history);
+    if (this.disabled || history.present === this.codes) return;
+    this.change(history);
+    this.announce(word);
+  }
+
+  /** The one way to a new assignment: show it at once, then tell Python. */
+  change(history) {
+    this.memory.state = { ...this.memory.state, history };
+    this.memory.drops += 1;
+    this.refresh();
+    this.send({ stamp: dropStamp(this.memory.state.base, this.name, this.memory.drops), codes: history.present });
+  }
+
+  // ---- selecting ----------------------------------------------------------------------------------------
+
+  matches() {
+    const rows = this.panes.flatMap((pane) => pane.rows);
+    return rows.filter((row) => row.hit && row.part.units[row.group]).map((row) => rowKey(row.group, row.node.id));
+  }
+
+  selectMatches() {
+    this.selection = new Set(this.matches());
+    this.refresh();
+    this.announce(`${plural(this.selection.size, "row")} selected`);
+  }
+
+  selectAll(group) {
+    this.selection = new Set(this.panes[group].rows.filter((row) => row.position && !this.isInsideSelected(row))
+      .map((row) => rowKey(group, row.node.id)));
+    this.refresh();
+    this.announce(`${plural(this.selection.size, "row")} selected`);
+  }
+
+  /** Whether a row stands below another row that Ctrl+A takes, so that taking it too would say nothing. */
+  isInsideSelected({ node }) {
+    return !this.filter && node.parent !== null;
+  }
+
+  /** Select by click or key: `range` from the last one, `add` to the others, else this row alone. */
+  select(group, id, { range = false, add = false } = {}) {
+    const key = rowKey(group, id);
+    const alone = this.selection.size === 1 && this.selection.has(key);
+    if (range && this.anchor && splitKey(this.anchor).group === group) {
+      if (!add) this.selection.clear();
+      for (const between of keysBetween(this.panes[group].rows, this.anchor, key)) this.selection.add(between);
+    } else {
+      const remove = add ? this.selection.has(key) : alone;
+      if (!add) this.selection.clear();
+      if (remove) this.selection.delete(key);
+      else this.selection.add(key);
+      this.anchor = key;
+    }
+    this.refresh();
+  }
+
+  clearSelection() {
+    this.selection.clear();
+    this.anchor = null;
+    this.refresh();
+  }
+
+  // ---- what is open and matched ---------------------------------------------------------------------------
+
+  toggle(id) {
+    const { open } = this.memory;
+    if (!open.delete(id)) open.add(id);
+    this.refresh();
+  }
+
+  openAll(all) {
+    const blocks = [...this.tree.nodes.values()].filter((node) => node.children.length);
+    this.memory.open = new Set(all ? blocks.map((node) => node.id) : []);
+    this.refresh();
+  }
+
+  setFilter(text) {
+    this.filter = parseFilter(text);
+    this.faces += 1;
+    this.refresh();
+    if (this.filter) this.announce(plural(this.matches().length, "match").replace("chs", "ches"));
+  }
+
+  refold() {
+    this.selection.clear();
+    this.plant();
+    this.faces += 1;
+    this.refresh();
+  }
+}

@@ -1,0 +1,23 @@
+// Numbers and sentences for people.
+
+export function shortCount(count) {
+  for (const [size, unit] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) {
+    if (count >= size) return `${threeDigits(count / size)} ${unit}`;
+  }
+  return String(count);
+}
+
+const threeDigits = (value) => value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+
+export function percent(part, total) {
+  if (!total || !part) return "–";
+  const share = (100 * part) / total;
+  if (share < 0.1) return "<0.1 %";
+  return share < 9.95 ? `${share.toFixed(1)} %` : `${Math.round(share)} %`;
+}
+
+export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+export function everyStep(period) {
+  return period === 1 ? "every step" : `every ${period} steps`;
+}

@@ -1,0 +1,203 @@
+// One pane: the rows of one group. Only the rows in sight are in the document.
+
+import { rowName, rowPath } from "./tree.js";
+import { rowKey } from "./rows.js";
+import { everyStep, percent, plural, shortCount } from "./format.js";
+
+const MARGIN_ROWS = 8;      // rendered above and below what is in sight, so that scrolling shows no gap
+const TINTS = 6;            // colours in the style sheet; more groups than that repeat them
+
+export class Pane {
+  constructor(board, group) {
+    this.board = board;
+    this.group = group;
+    this.rows = [];
+    this.elements = new Map();
+    this.activeId = null;
+    this.section = board.clone(".pane-template");
+    this.section.classList.add(`tint-${group % TINTS}`);
+    this.section.dataset.group = group;
+    for (const part of ["title", "period", "here", "totals", "scroll", "tree", "empty", "columns"]) {
+      this[part] = this.section.querySelector(`.${part}`);
+    }
+    this.scroll.addEventListener("scroll", () => this.paint(), { passive: true });
+  }
+
+  /** Show these rows. */
+  refresh(rows) {
+    const before = this.rows.findIndex((row) => row.node.id === this.activeId);
+    this.rows = rows;
+    if (!rows.some((row) => row.node.id === this.activeId)) {
+      this.activeId = rows[Math.min(Math.max(before, 0), rows.length - 1)]?.node.id ?? null;
+    }
+    this.paintHeader();
+    this.paint();
+  }
+
+  paintHeader() {
+    const { board, group } = this;
+    const { name, period } = board.data.groups[group];
+    const { params, units } = board.tally.total;
+    const all = params.reduce((sum, part) => sum + part, 0);
+    this.title.textContent = name;
+    this.period.textContent = everyStep(period);
+    this.totals.textContent = `${shortCount(params[group])} parameters · ${percent(params[group], all)}`;
+    this.totals.title = `${params[group].toLocaleString("en")} numbers in ${plural(units[group], "tensor")}`;
+    this.section.setAttribute("aria-label", `Group ${name}, ${everyStep(period)}`);
+    const coming = board.unitsOfKeys(board.selection, group).length;
+    this.here.hidden = !coming || board.disabled;
+    this.here.textContent = `Move selection to ${name}`;
+    this.empty.hidden = this.rows.length > 0;
+    this.empty.textContent = units[group] ? "No match in this group" : "Drop layers here";
+  }
+
+  /** Bring the rows in sight, and the active one, into the document, in order. */
+  paint() {
+    const height = this.board.rowHeight;
+    this.tree.style.height = `${this.rows.length * height}px`;
+    this.describeTree();
+    const first = Math.floor(this.scroll.scrollTop / height) - MARGIN_ROWS;
+    const last = first + Math.ceil(this.scroll.clientHeight / height) + 2 * MARGIN_ROWS;
+    const wanted = new Map();
+    this.rows.forEach((row, index) => {
+      const near = index >= first && index <= last;
+      if (near || row.node.id === this.activeId) wanted.set(row.node.id, { row, index });
+    });
+    for (const [id, element] of this.elements) if (!wanted.has(id)) this.discard(id, element);
+    let next = this.tree.firstChild;
+    for (const [id, { row, index }] of wanted) {
+      const element = this.elements.get(id) ?? this.createRow(id, next);
+      this.paintRow(element, row, index * height);
+      next = element.nextSibling;
+    }
+  }
+
+  /** A tree without items is no tree for a screen reader. */
+  describeTree() {
+    const { tree, rows, board } = this;
+    if (!rows.length) {
+      for (const name of ["role", "aria-label", "aria-multiselectable"]) tree.removeAttribute(name);
+      return;
+    }
+    tree.setAttribute("role", "tree");
+    tree.setAttribute("aria-label", `Layers in ${board.data.groups[this.group].name}`);
+    tree.setAttribute("aria-multiselectable", "true");
+  }
+
+  createRow(id, next) {
+    const element = this.board.clone(".row-template");
+    element.setAttribute("role", "treeitem");
+    element.dataset.id = id;
+    element.addEventListener("animationend", () => element.classList.remove("flash"));
+    this.elements.set(id, element);
+    this.tree.insertBefore(element, next);
+    return element;
+  }
+
+  discard(id, element) {
+    this.elements.delete(id);
+    element.remove();
+  }
+
+  /** Write a row into its element; every text goes in as text, never as markup. */
+  paintRow(element, row, top) {
+    const { node, part } = row;
+    const selected = this.board.selection.has(rowKey(this.group, node.id));
+    const face = [row.open, row.openable, row.hit, row.position, row.size, selected, top, this.board.faces].join() +
+      [part.units, part.params, row.members?.length].join();
+    element.tabIndex = node.id === this.activeId ? 0 : -1;
+    if (element.face === face) return;
+    element.face = face;
+    element.style.transform = `translateY(${top}px)`;
+    element.style.setProperty("--depth", Math.min(node.depth, 8));
+    this.paintState(element, row, selected);
+    this.paintCells(element, row);
+    this.paintMoveButton(element.querySelector(".move"), row);
+  }
+
+  paintState(element, row, selected) {
+    const { node } = row;
+    element.classList.toggle("block", !node.unit && node.units.length > 0);
+    element.classList.toggle("selected", selected);
+    element.classList.toggle("hit", row.hit && Boolean(this.board.filter));
+    element.classList.toggle("bare", !node.units.length);
+    element.setAttribute("aria-level", node.depth + 1);
+    element.setAttribute("aria-posinset", row.position);
+    element.setAttribute("aria-setsize", row.size);
+    element.setAttribute("aria-selected", selected);
+    element.setAttribute("aria-label", this.spokenRow(row));
+    if (row.openable) element.setAttribute("aria-expanded", row.open);
+    else element.removeAttribute("aria-expanded");
+  }
+
+  paintCells(element, row) {
+    const { node, part, members } = row;
+    const write = (cell, text) => { element.querySelector(cell).textContent = text; };
+    const { params } = this.board.tally.total;
+    const all = params.reduce((sum, value) => sum + value, 0);
+    const here = part.params[this.group];
+    write(".text", rowName(node, members));
+    element.querySelector(".text").title = rowPath(node);
+    write(".mixed", this.mixedText(row));
+    write(".note", node.note);
+    write(".kind", members ? `${members.length} × ${node.kind}` : node.kind);
+    element.querySelector(".kind").title = node.kind;
+    write(".shape", node.shape.replaceAll("x", "×"));
+    write(".params", here ? shortCount(here) : "");
+    write(".madds", node.madds ? percent(node.madds, this.board.totalMadds) : "");
+    element.querySelector("i").style.width = `${all ? (100 * here) / all : 0}%`;
+    element.querySelector("i").hidden = !here;
+  }
+
+  mixedText({ node, part }) {
+    const here = part.units[this.group];
+    return here && here < node.units.length ? `mixed ${here}/${node.units.length}` : "";
+  }
+
+  paintMoveButton(button, { node, part }) {
+    const { groups } = this.board.data;
+    const other = groups[1 - this.group]?.name;
+    const label = groups.length === 2 ? `Move ${rowPath(node)} to ${other}` : `Move ${rowPath(node)} to another group`;
+    button.hidden = !part.units[this.group] || this.board.disabled || groups.length < 2;
+    button.title = label;
+    button.setAttribute("aria-label", label);
+    button.classList.toggle("back", groups.length === 2 && this.group === 1);
+    button.classList.toggle("choose", groups.length > 2);
+  }
+
+  spokenRow(row) {
+    const { node, part, members } = row;
+    const kind = members ? `${members.length} times ${node.kind}` : node.kind;
+    const numbers = part.params[this.group] ? `${shortCount(part.params[this.group])} parameters` : "no parameters";
+    return [rowPath(node), kind, numbers, this.mixedText(row).replace("/", " of "), node.note].filter(Boolean).join(", ");
+  }
+
+  indexOf(id) {
+    return this.rows.findIndex((row) => row.node.id === id);
+  }
+
+  /** Make a row the one that Tab comes back to; `focus` also puts the keyboard there. */
+  activate(id, focus) {
+    this.activeId = id;
+    this.reveal(id);
+    this.paint();
+    if (focus) this.elements.get(id)?.focus({ preventScroll: true });
+  }
+
+  /** Scroll the pane, not the page, until the row is in sight. */
+  reveal(id) {
+    const { scroll, board } = this;
+    const top = this.indexOf(id) * board.rowHeight;
+    const room = scroll.clientHeight - this.columns.offsetHeight - board.rowHeight;
+    if (top < scroll.scrollTop) scroll.scrollTop = top;
+    else if (top > scroll.scrollTop + room) scroll.scrollTop = top - room;
+  }
+
+  flash(ids) {
+    for (const id of ids) this.elements.get(id)?.classList.add("flash");
+  }
+
+  hasFocus() {
+    return this.tree.contains(this.section.getRootNode().activeElement);
+  }
+}
