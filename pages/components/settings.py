@@ -1,0 +1,231 @@
+"""The settings of a race as the page holds them, their short form in a link, and the RaceConfig they make.
+
+Pure: no streamlit. A link holds only what differs from the defaults; what it says wrongly is named and left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from multirate_core.config import (
+    ArmConfig,
+    Budget,
+    DataConfig,
+    ModelConfig,
+    PartitionSpec,
+    RaceConfig,
+    Recipe,
+)
+from multirate_core.data.catalog import DATASETS
+from multirate_core.errors import ConfigError
+from multirate_core.models.catalog import MODELS
+from multirate_core.presets import recipe_for
+
+ARM_KINDS = ("sgd", "multirate", "frozen")
+BUDGETS = ("epochs", "seconds")
+WEIGHTS = ("pretrained", "none", "file")
+AXES = ("seconds", "steps", "epochs")
+MAX_LINK_VALUE = 4_000
+
+_DEFAULT = recipe_for("glyph_net", "digits")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything on the Explore page but the partition and the race; 0 means "the default of model or data"."""
+
+    model: str = "glyph_net"
+    weights: str = "pretrained"
+    weights_path: str = ""
+    data: str = "digits"
+    data_path: str = ""
+    image_size: int = 0
+    num_classes: int = 0
+    train_images: int = 0
+    bad_images: str = "refuse"
+    download: bool = False
+    budget: str = "epochs"
+    epochs: int = _DEFAULT.epochs
+    seconds: float = 60.0
+    lr: float = _DEFAULT.recipe.lr
+    momentum: float = _DEFAULT.recipe.momentum
+    weight_decay: float = _DEFAULT.recipe.weight_decay
+    batch_size: int = _DEFAULT.recipe.batch_size
+    drift: bool = True
+    seeds: int = 1
+    arms: tuple[str, ...] = ("sgd", "multirate")
+    device: str = "auto"
+    threads: int = 0
+    axis: str = "seconds"
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ConfigError(f"{text[:40]!r} is not one of {', '.join(allowed[:12])}{'…' * (len(allowed) > 12)}")
+        return text
+
+    return read
+
+
+def _arms(text: str) -> tuple[str, ...]:
+    return tuple(_choice(*ARM_KINDS)(arm) for arm in text.split(",") if arm)
+
+
+def _flag(text: str) -> bool:
+    return _choice("0", "1")(text) == "1"
+
+
+# Field of Settings -> (name in the link, how its text is read).
+LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "model": ("m", _choice(*MODELS)),
+    "weights": ("w", _choice(*WEIGHTS)),
+    "weights_path": ("wp", str),
+    "data": ("d", _choice(*DATASETS)),
+    "data_path": ("dp", str),
+    "image_size": ("px", int),
+    "num_classes": ("nc", int),
+    "train_images": ("nt", int),
+    "bad_images": ("bad", _choice("refuse", "skip")),
+    "download": ("dl", _flag),
+    "budget": ("b", _choice(*BUDGETS)),
+    "epochs": ("e", int),
+    "seconds": ("s", float),
+    "lr": ("lr", float),
+    "momentum": ("mom", float),
+    "weight_decay": ("wd", float),
+    "batch_size": ("bs", int),
+    "drift": ("drift", _flag),
+    "seeds": ("n", int),
+    "arms": ("arms", _arms),
+    "device": ("dev", str),
+    "threads": ("th", int),
+    "axis": ("x", _choice(*AXES)),
+}
+
+
+def to_link(settings: Settings) -> dict[str, str]:
+    """Return the URL parameters of everything that differs from the defaults."""
+    default = Settings()
+    return {
+        name: _text(getattr(settings, field))
+        for field, (name, _) in LINK_FIELDS.items()
+        if getattr(settings, field) != getattr(default, field)
+    }
+
+
+def from_link(params: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """Read the URL parameters; return the settings and one sentence for each value that was left out."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field, (name, read) in LINK_FIELDS.items():
+        if name not in params:
+            continue
+        text = params[name]
+        try:
+            if len(text) > MAX_LINK_VALUE:
+                raise ConfigError(f"it has {len(text)} characters, allowed are {MAX_LINK_VALUE}")
+            candidate = {**values, field: read(text)}
+            check(Settings(**candidate))
+            values = candidate
+        except (ValueError, OverflowError) as error:
+            problems.append(f"The link's “{name}” was left out: {str(error)[:200].rstrip('.')}. The default is used.")
+    return Settings(**values), problems
+
+
+def check(settings: Settings) -> None:
+    """Raise ConfigError for the first setting that no race could use; paths are not looked at."""
+    arm = ArmConfig("sgd", "sgd")
+    RaceConfig(
+        arms=(arm,),
+        data=_data(settings),
+        recipe=_recipe(settings),
+        budget=_budget(settings),
+        seeds=tuple(range(settings.seeds)),
+        device=settings.device,
+        threads=settings.threads or None,
+    )
+
+
+def race_config(settings: Settings, board: PartitionSpec, pinned: Mapping[str, PartitionSpec]) -> RaceConfig:
+    """Return the race that the page describes.
+
+    Args:
+        settings: the page's settings.
+        board: the partition on the board, used by the arms "multirate" and "frozen".
+        pinned: further partitions by name; each is one more multirate arm.
+
+    Raises:
+        ConfigError: a value is out of range, or no arm is chosen.
+    """
+    arms = [ArmConfig(kind, kind, None if kind == "sgd" else board, settings.drift) for kind in settings.arms]
+    arms += [ArmConfig(name, "multirate", spec, settings.drift) for name, spec in pinned.items()]
+    if not arms:
+        raise ConfigError("a race needs at least one arm, got none. Choose sgd, multirate or frozen under More settings.")
+    return RaceConfig(
+        arms=tuple(arms),
+        model=ModelConfig(settings.model, settings.weights_path if settings.weights == "file" else settings.weights),
+        data=_data(settings),
+        recipe=_recipe(settings),
+        budget=_budget(settings),
+        seeds=tuple(range(settings.seeds)),
+        device=settings.device,
+        threads=settings.threads or None,
+    )
+
+
+def from_race(config: RaceConfig) -> Settings:
+    """Return the settings that make this race again (the partitions come from its arms)."""
+    own = config.model.weights in ("pretrained", "none")
+    return Settings(
+        model=config.model.name,
+        weights=config.model.weights if own else "file",
+        weights_path="" if own else config.model.weights,
+        data=config.data.name,
+        data_path=config.data.path or "",
+        image_size=config.data.image_size or 0,
+        num_classes=config.data.num_classes or 0,
+        train_images=config.data.train_images or 0,
+        bad_images=config.data.bad_images,
+        download=config.data.download,
+        budget="seconds" if config.budget.epochs is None else "epochs",
+        epochs=config.budget.epochs or Settings.epochs,
+        seconds=config.budget.seconds or Settings.seconds,
+        **dataclasses.asdict(config.recipe),
+        drift=all(arm.drift for arm in config.arms),
+        seeds=len(config.seeds),
+        arms=tuple(arm.kind for arm in config.arms if arm.name == arm.kind),
+        device=config.device,
+        threads=config.threads or 0,
+    )
+
+
+def _data(settings: Settings) -> DataConfig:
+    return DataConfig(
+        name=settings.data,
+        path=settings.data_path or None,
+        image_size=settings.image_size or None,
+        num_classes=settings.num_classes or None,
+        train_images=settings.train_images or None,
+        bad_images=settings.bad_images,  # type: ignore[arg-type]  # DataConfig checks it
+        download=settings.download,
+    )
+
+
+def _recipe(settings: Settings) -> Recipe:
+    return Recipe(settings.lr, settings.momentum, settings.weight_decay, settings.batch_size)
+
+
+def _budget(settings: Settings) -> Budget:
+    if settings.budget == "seconds":
+        return Budget(seconds=settings.seconds)
+    return Budget(epochs=settings.epochs)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,164 @@
+"""The settings on the Explore page: model, data, k and budget in view, the rest folded."""
+
+from __future__ import annotations
+
+import os
+
+import streamlit as st
+
+from multirate_core.config import GroupSpec
+from multirate_core.data.catalog import DATASETS
+from multirate_core.data.paths import allowed_folders
+from multirate_core.models.catalog import MODELS
+from multirate_core.presets import recipe_for
+from pages.components import state
+from pages.components.partition_panel import period_input
+from pages.components.settings import ARM_KINDS, BUDGETS, WEIGHTS
+from pages.components.text import plain
+
+ARM_TITLES = {
+    "sgd": "SGD, all layers at every step",
+    "multirate": "Multirate, the board's groups",
+    "frozen": "Frozen, only groups of period 1 train",
+}
+WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
+
+
+def main_settings(groups: tuple[GroupSpec, ...]) -> None:
+    """Draw the four settings that everybody needs."""
+    model, data, k, budget, unit = st.columns([3, 3, 1.3, 1.5, 2], vertical_alignment="bottom")
+    with model:
+        _select("Model", "model", {name: info.title for name, info in MODELS.items()}, on_change=recommend)
+    with data:
+        _select("Data", "data", {name: info.title for name, info in DATASETS.items()}, on_change=recommend)
+    with k:
+        if len(groups) > 1:
+            period_input(groups[1], "k" if groups[1].name == "slow" else f"k of {groups[1].name}")
+    with unit:
+        st.segmented_control(
+            "Budget in", BUDGETS, key=state.field_key("budget"), required=True, persist_state="session", width="stretch"
+        )
+    with budget:
+        _budget_input()
+
+
+def more_settings() -> None:
+    """Draw the folded settings."""
+    with st.expander("More settings"):
+        left, middle, right = st.columns(3, gap="medium")
+        with left:
+            st.markdown("**Weights and data**")
+            _weights_and_data()
+        with middle:
+            st.markdown("**Recipe, the same for all arms**")
+            _recipe()
+        with right:
+            st.markdown("**Race**")
+            _race()
+
+
+def recommend() -> None:
+    """Follow a change of model or data with their usual recipe, but keep what the user has typed."""
+    now = state.settings()
+    advised = recipe_for(now.model, now.data)
+    before = st.session_state.get("advised") or recipe_for("glyph_net", "digits")
+    for name in ("lr", "momentum", "weight_decay", "batch_size"):
+        if getattr(now, name) == getattr(before.recipe, name):
+            st.session_state[state.field_key(name)] = getattr(advised.recipe, name)
+    if now.epochs == before.epochs:
+        st.session_state[state.field_key("epochs")] = advised.epochs
+    st.session_state.advised = advised
+
+
+def _budget_input() -> None:
+    if st.session_state[state.field_key("budget")] == "seconds":
+        help_text = "Every arm trains for so many training seconds (evaluation and loading not counted)."
+        _number("Seconds", "seconds", 1.0, 2_592_000.0, 10.0, help_text)
+    else:
+        _number("Epochs", "epochs", 1, 100_000, 1, "Every arm sees the training images so many times.")
+
+
+def _weights_and_data() -> None:
+    info, data = MODELS[st.session_state[state.field_key("model")]], DATASETS[st.session_state[state.field_key("data")]]
+    _segmented("Weights", "weights", WEIGHTS, WEIGHT_TITLES)
+    if st.session_state[state.field_key("weights")] == "file":
+        _text("Weights file on the server", "weights_path", ".safetensors, .pth, .pt or .th: a plain state dict.")
+    st.caption(plain(info.note))
+    if data.source != "shipped":
+        _text("Data folder on the server", "data_path", f"Allowed: {', '.join(map(str, allowed_folders()))}")
+    if data.source == "files":
+        _toggle("Download it if it is missing", "download")
+    if data.source == "folder":
+        _segmented("Unreadable images", "bad_images", ("refuse", "skip"), {"refuse": "Refuse", "skip": "Skip"})
+    st.caption(plain(data.note))
+    _number("Image edge in pixels (0: the data's own)", "image_size", 0, 1024, 8)
+    _number("Training images (0: all)", "train_images", 0, 10**9, 100)
+    _number("Classes of the head (0: the data's own)", "num_classes", 0, 100_000, 1)
+
+
+def _recipe() -> None:
+    _number("Learning rate per step", "lr", 0.0, 1e6, 0.001, "The per-step size h/k: what plain SGD uses.", "%.5g")
+    _number("Momentum", "momentum", 0.0, 0.9999, 0.05, None, "%.4g")
+    _number("Weight decay", "weight_decay", 0.0, 1e6, 0.0001, None, "%.5g")
+    _number("Batch size", "batch_size", 1, 65_536, 8)
+    _toggle("Linear drift", "drift", "Slow groups move along their held momentum at every step. Off: one jump per cycle.")
+
+
+def _race() -> None:
+    st.pills(
+        "Arms",
+        ARM_KINDS,
+        selection_mode="multi",
+        format_func=lambda kind: ARM_TITLES[kind],
+        key=state.field_key("arms"),
+        persist_state="session",
+    )
+    _number("Seeds", "seeds", 1, 100, 1, "Every arm once per seed: a verdict needs several.")
+    _text("Device", "device", "auto takes CUDA, then MPS, then the CPU; or cpu, mps, cuda:0, cuda:1 …")
+    default = max(1, (os.cpu_count() or 2) - 1)
+    _number(f"CPU threads (0: {default})", "threads", 0, 1024, 1, "One core is left free, so that the page answers.")
+
+
+def _select(label: str, name: str, titles: dict[str, str], on_change: object = None) -> None:
+    st.selectbox(
+        label,
+        list(titles),
+        format_func=lambda key: titles[key],
+        key=state.field_key(name),
+        on_change=on_change,  # type: ignore[arg-type]
+        persist_state="session",
+    )
+
+
+def _segmented(label: str, name: str, options: tuple[str, ...], titles: dict[str, str]) -> None:
+    st.segmented_control(
+        label,
+        options,
+        format_func=lambda key: titles[key],
+        key=state.field_key(name),
+        required=True,
+        persist_state="session",
+    )
+
+
+def _number(
+    label: str, name: str, low: float, high: float, step: float, help: str | None = None, format: str | None = None
+) -> None:
+    st.number_input(
+        label,
+        min_value=low,
+        max_value=high,
+        step=step,
+        format=format,
+        key=state.field_key(name),
+        help=help,
+        persist_state="session",
+    )
+
+
+def _text(label: str, name: str, help: str) -> None:
+    st.text_input(label, key=state.field_key(name), help=help, max_chars=1_000, persist_state="session")
+
+
+def _toggle(label: str, name: str, help: str | None = None) -> None:
+    st.toggle(label, key=state.field_key(name), help=help, persist_state="session")

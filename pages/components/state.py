@@ -1,0 +1,112 @@
+"""The only place that names session-state keys and URL parameters.
+
+A session starts from its link once; from then on the session state leads and the link follows (`publish`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import streamlit as st
+
+from multirate_core.config import GroupSpec, RaceConfig
+from pages.components.settings import LINK_FIELDS, MAX_LINK_VALUE, Settings, from_link, from_race, to_link
+
+BOARD = "board"  # key of the layer board component
+PARTITION_PARAM = "p"
+PIN_PARAM = "pin"
+RACE_PARAM = "race"
+RACE_ID = re.compile(r"[A-Za-z0-9_-]{4,40}")
+MAX_PINS = 6
+FAST_AND_SLOW = (GroupSpec("fast", 1), GroupSpec("slow", 5))
+
+
+def field_key(name: str) -> str:
+    """Return the session-state key of the widget for a field of Settings."""
+    return f"in:{name}"
+
+
+def period_key(group: str) -> str:
+    """Return the session-state key of the widget for a group's period."""
+    return f"in:period:{group}"
+
+
+def start() -> None:
+    """Fill a new session from its link; later calls of the same session do nothing."""
+    if "started" in st.session_state:
+        return
+    params = st.query_params
+    settings, problems = from_link({name: params[name] for name in params})
+    set_settings(settings)
+    st.session_state.problems = problems
+    st.session_state.link = _bounded(params.get(PARTITION_PARAM, ""), PARTITION_PARAM)
+    st.session_state.pins = _read_pins(params.get_all(PIN_PARAM))
+    race = params.get(RACE_PARAM, "")
+    if race and not RACE_ID.fullmatch(race):
+        problems.append("The link's race was left out: that is no race id.")
+        race = ""
+    st.session_state.race = race
+    # A link that names only a race restores the whole screen from that race.
+    st.session_state.restore = bool(race) and not {name for name in params} - {RACE_PARAM}
+    st.session_state.groups = FAST_AND_SLOW
+    st.session_state.tree = ""
+    st.session_state.codes = ""
+    st.session_state.started = True
+
+
+def settings() -> Settings:
+    """Return the settings as the widgets have them now."""
+    default = Settings()
+    values = {name: st.session_state.get(field_key(name), getattr(default, name)) for name in LINK_FIELDS}
+    values["arms"] = tuple(values["arms"] or ())
+    return Settings(**{name: getattr(default, name) if v is None else v for name, v in values.items()})
+
+
+def set_settings(new: Settings) -> None:
+    """Put settings into the widgets; call it before they are drawn, or in a callback."""
+    for item in dataclasses.fields(Settings):
+        value = getattr(new, item.name)
+        st.session_state[field_key(item.name)] = list(value) if isinstance(value, tuple) else value
+
+
+def open_race(race_id: str, config: RaceConfig | None = None) -> None:
+    """Show a race on the Explore page; with its configuration, restore the settings and arms as well."""
+    st.session_state.race = race_id
+    if config is None:
+        return
+    set_settings(from_race(config))
+    st.session_state.restore_config = config
+    st.session_state.tree = ""
+
+
+def publish(partition_link: str, pins: dict[str, str], race: str) -> None:
+    """Write the whole state into the URL, if it differs from what stands there."""
+    wanted: dict[str, str | list[str]] = dict(to_link(settings()))
+    if partition_link:
+        wanted[PARTITION_PARAM] = partition_link
+    if pins:
+        wanted[PIN_PARAM] = [f"{name}~{link}" for name, link in pins.items()]
+    if race:
+        wanted[RACE_PARAM] = race
+    present = {name: st.query_params.get_all(name) for name in st.query_params}
+    if present != {name: value if isinstance(value, list) else [value] for name, value in wanted.items()}:
+        st.query_params.from_dict(wanted)
+
+
+def _bounded(text: str, name: str) -> str:
+    if len(text) <= MAX_LINK_VALUE:
+        return text
+    st.session_state.problems.append(
+        f"The link's “{name}” was left out: it has {len(text)} characters, allowed are {MAX_LINK_VALUE}."
+    )
+    return ""
+
+
+def _read_pins(texts: list[str]) -> dict[str, str]:
+    pins = {}
+    for text in texts[:MAX_PINS]:
+        name, tilde, link = _bounded(text, PIN_PARAM).rpartition("~")
+        if tilde and name and len(name) <= 60:
+            pins[name] = link
+    return pins
