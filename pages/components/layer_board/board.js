@@ -1,13 +1,14 @@
 // The board: what is shown and selected, and every action that changes it.
 
-import { buildTree, firstOpen, rowName } from "./tree.js";
+import { buildTree, firstOpen, rowPath } from "./tree.js";
 import { dropStamp, moveUnits, receive, record, redo, startHistory, tally, undo, unitsIn } from "./assignment.js";
 import { keysBetween, parseFilter, rowKey, splitKey, visibleRows } from "./rows.js";
 import { Pane } from "./pane.js";
 import { plural } from "./format.js";
 
 const FIRST_ROWS = 14;          // rows that the newly opened board shows, about
-const TALLEST_PANE_ROWS = 16;
+const TALLEST_PANE_ROWS = 14;
+const FEW_GROUPS = 3;             // more of them get lower panes
 
 /** Newest state of every board and tree of this tab: outlives a remount that Python does not notice. */
 const MEMORY = new Map();
@@ -68,6 +69,7 @@ export class Board {
     if (fewer && this.memory.state) this.memory.state.history = startHistory(this.data.assign.codes);
     this.selection.clear();
     this.panes = this.data.groups.map((_, group) => new Pane(this, group));
+    this.root.classList.toggle("many", this.panes.length > FEW_GROUPS);
     this.root.querySelector(".panes").replaceChildren(...this.panes.map((pane) => pane.section));
   }
 
@@ -98,7 +100,7 @@ export class Board {
     button("undo").disabled = this.disabled || !past.length;
     button("redo").disabled = this.disabled || !future.length;
     button("match").disabled = !matches;
-    button("match").textContent = matches ? `Select ${plural(matches, "match").replace("chs", "ches")}` : "Select matches";
+    button("match").textContent = matches ? `Select ${plural(matches, "match", "matches")}` : "Select matches";
     const chosen = this.root.querySelector(".chosen");
     chosen.hidden = !this.selection.size;
     chosen.textContent = `${plural(this.selection.size, "row")} selected`;
@@ -141,8 +143,7 @@ export class Board {
   }
 
   spokenKeys(ids) {
-    const node = this.tree.nodes.get(ids[0]);
-    return ids.length === 1 ? (node.members ? rowName(node, node.members) : node.id) : plural(ids.length, "row");
+    return ids.length === 1 ? rowPath(this.tree.nodes.get(ids[0])) : plural(ids.length, "row");
   }
 
   undo() {
@@ -181,16 +182,12 @@ export class Board {
     this.announce(`${plural(this.selection.size, "row")} selected`);
   }
 
+  /** Everything in a group; under a filter, everything in it that matches. */
   selectAll(group) {
-    this.selection = new Set(this.panes[group].rows.filter((row) => row.position && !this.isInsideSelected(row))
-      .map((row) => rowKey(group, row.node.id)));
+    const rows = this.panes[group].rows.filter((row) => (this.filter ? row.hit : row.node.parent === null));
+    this.selection = new Set(rows.map((row) => rowKey(group, row.node.id)));
     this.refresh();
     this.announce(`${plural(this.selection.size, "row")} selected`);
-  }
-
-  /** Whether a row stands below another row that Ctrl+A takes, so that taking it too would say nothing. */
-  isInsideSelected({ node }) {
-    return !this.filter && node.parent !== null;
   }
 
   /** Select by click or key: `range` from the last one, `add` to the others, else this row alone. */
@@ -234,7 +231,7 @@ export class Board {
     this.filter = parseFilter(text);
     this.faces += 1;
     this.refresh();
-    if (this.filter) this.announce(plural(this.matches().length, "match").replace("chs", "ches"));
+    if (this.filter) this.announce(plural(this.matches().length, "match", "matches"));
   }
 
   refold() {

@@ -13,10 +13,10 @@ export function percent(part, total) {
   if (!total || !part) return "–";
   const share = (100 * part) / total;
   if (share < 0.1) return "<0.1 %";
-  return share < 9.95 ? `${share.toFixed(1)} %` : `${Math.round(share)} %`;
+  return share < 99.95 ? `${share.toFixed(1)} %` : "100 %";
 }
 
-export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 export function everyStep(period) {
   return period === 1 ? "every step" : `every ${period} steps`;

@@ -104,7 +104,7 @@ export class Pane {
     const { node, part } = row;
     const selected = this.board.selection.has(rowKey(this.group, node.id));
     const face = [row.open, row.openable, row.hit, row.position, row.size, selected, top, this.board.faces].join() +
-      [part.units, part.params, row.members?.length].join();
+      [part.units, part.params, rowName(node, row.members)].join();
     element.tabIndex = node.id === this.activeId ? 0 : -1;
     if (element.face === face) return;
     element.face = face;
