@@ -1,0 +1,38 @@
+"""The store of races: one SQLite file, all SQL of the project. No torch.
+
+Open one store per thread with `open_store`; every function below is one transaction.
+"""
+
+from multirate_core.store.connection import Store, open_store
+from multirate_core.store.ending import compact, finish
+from multirate_core.store.health import beat, sweep
+from multirate_core.store.packing import StepColumns
+from multirate_core.store.queue import request, start_next
+from multirate_core.store.races import candidate_devices, delete_race, get_race, list_races, log_path, submit
+from multirate_core.store.rows import LaneRow, RaceRow
+from multirate_core.store.series import evaluations, lanes, phases, record, steps_since
+
+__all__ = [
+    "LaneRow",
+    "RaceRow",
+    "StepColumns",
+    "Store",
+    "beat",
+    "candidate_devices",
+    "compact",
+    "delete_race",
+    "evaluations",
+    "finish",
+    "get_race",
+    "lanes",
+    "list_races",
+    "log_path",
+    "open_store",
+    "phases",
+    "record",
+    "request",
+    "start_next",
+    "steps_since",
+    "submit",
+    "sweep",
+]
