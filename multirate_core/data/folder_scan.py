@@ -1,0 +1,151 @@
+"""What lies in a folder of class folders, found by listing names only: no image is opened, no torch is needed."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from multirate_core.errors import DataError
+
+# The suffixes that torchvision's ImageFolder reads; .gif is not one of them.
+IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
+TEST_FOLDERS: Final = ("val", "valid", "validation", "test")  # the first one that exists is used
+TEST_SHARE: Final = 0.2  # of each class, where the folder has no test images of its own
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """The images of a folder, split into training and test images.
+
+    Args:
+        class_names: sorted; a label is a place in it.
+        train, test: paths with their labels.
+        notes: how the split came about.
+    """
+
+    class_names: tuple[str, ...]
+    train: tuple[tuple[Path, int], ...]
+    test: tuple[tuple[Path, int], ...]
+    notes: tuple[str, ...]
+
+
+def list_folder(folder: Path, seed: int = 0) -> FolderListing:
+    """List a folder of class folders, with `train` and `val` (or `valid`, `validation`, `test`) above them or without.
+
+    Args:
+        folder: may be read-only; nothing is written.
+        seed: of the split when the folder has none of its own: a fifth of every class becomes test images.
+
+    Raises:
+        DataError: the folder is missing, unreadable, has fewer than two classes, an empty class, or its test classes
+            differ from its training classes.
+    """
+    require_folder(folder)
+    train_folder = folder / "train" if (folder / "train").is_dir() else folder
+    test_folders = [folder / name for name in TEST_FOLDERS if train_folder != folder and (folder / name).is_dir()]
+    class_names, rows = _list_classes(train_folder)
+    if not test_folders:
+        return _split(class_names, rows, train_folder, seed)
+    test_names, test_rows = _list_classes(test_folders[0])
+    _require_same_classes(train_folder, class_names, test_folders[0], test_names)
+    notes = [f"Training images from {train_folder.name}, test images from {test_folders[0].name}."]
+    notes += [f"The folder {extra.name} was not used." for extra in test_folders[1:]]
+    return FolderListing(class_names, tuple(rows), tuple(test_rows), tuple(notes))
+
+
+def split_rows(labels: Sequence[int], seed: int, share: float = TEST_SHARE) -> tuple[list[int], list[int]]:
+    """Split row numbers into training and test rows, every class in the same proportion.
+
+    Args:
+        labels: one per row.
+        seed: the same seed gives the same split.
+        share: of test rows in every class; at least one row of a class goes to each side.
+
+    Returns:
+        Row numbers for training and for testing, each in rising order.
+    """
+    shuffled = random.Random(seed)
+    test: set[int] = set()
+    for label in sorted(set(labels)):
+        rows = [row for row, own in enumerate(labels) if own == label]
+        test.update(shuffled.sample(rows, max(1, round(share * len(rows)))))
+    return [row for row in range(len(labels)) if row not in test], sorted(test)
+
+
+def require_folder(folder: Path) -> None:
+    """Raise DataError unless `folder` is a folder that can be listed."""
+    try:
+        with os.scandir(folder):
+            return
+    except FileNotFoundError as error:
+        raise DataError(f"the folder {folder} does not exist. Check the path.") from error
+    except NotADirectoryError as error:
+        raise DataError(f"{folder} is a file; a folder with one folder of images per class is needed.") from error
+    except OSError as error:
+        raise DataError(f"the folder {folder} cannot be read: {error.strerror}. Check its permissions.") from error
+
+
+def _list_classes(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """Return the class names and every image with its label; hidden files and folders are passed over."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if len(names) < 2:
+        raise DataError(
+            f"{folder} has {len(names)} class folder(s){f' ({names[0]})' if names else ''}; training needs at least 2. "
+            "Put the images of each class into a folder of its own."
+        )
+    rows: list[tuple[Path, int]] = []
+    for label, name in enumerate(names):
+        images = sorted(_images_below(folder / name))
+        if not images:
+            raise DataError(
+                f"the class folder {folder / name} holds no image. Allowed suffixes: "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}. Add images or remove the folder."
+            )
+        rows += [(image, label) for image in images]
+    return tuple(names), rows
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    """Yield every image below a folder; linked folders are followed, each real folder once."""
+    seen: set[Path] = set()
+    for parent, subfolders, files in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
+        real = Path(parent).resolve()
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(parent) / name
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}. Check its permissions.") from error
+
+
+def _split(class_names: tuple[str, ...], rows: list[tuple[Path, int]], folder: Path, seed: int) -> FolderListing:
+    labels = [label for _, label in rows]
+    for label, count in sorted(Counter(labels).items()):
+        if count < 2:
+            raise DataError(
+                f"the class folder {folder / class_names[label]} holds 1 image; without test folders at least 2 are "
+                f"needed, one to train and one to test. Add images, or a test folder ({', '.join(TEST_FOLDERS)})."
+            )
+    train, test = split_rows(labels, seed)
+    note = f"No test folder: {len(test)} of {len(rows)} images, a fifth of every class, are for testing (seed {seed})."
+    return FolderListing(class_names, tuple(rows[i] for i in train), tuple(rows[i] for i in test), (note,))
+
+
+def _require_same_classes(train: Path, train_names: tuple[str, ...], test: Path, test_names: tuple[str, ...]) -> None:
+    if train_names != test_names:
+        missing, extra = sorted(set(train_names) - set(test_names)), sorted(set(test_names) - set(train_names))
+        raise DataError(
+            f"{test} and {train} have different classes: missing in {test.name}: {missing[:5]} ({len(missing)}), "
+            f"only in {test.name}: {extra[:5]} ({len(extra)}). Give both the same class folders."
+        )

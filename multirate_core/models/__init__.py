@@ -1,0 +1,1 @@
+"""Networks by name, their heads and their weights; `catalog` needs no torch, the rest does."""

@@ -1,0 +1,86 @@
+"""A network by name, ready to train: with a head of the right size and the weights that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from multirate_core.errors import ModelError
+from multirate_core.models import heads
+from multirate_core.models.catalog import OFFLINE_NAME, ModelInfo, model_info
+
+
+def build_skeleton(name: str, num_classes: int, channels: int) -> tuple[nn.Module, tuple[str, ...]]:
+    """Make a network with random weights and a head for `num_classes` classes.
+
+    Under `torch.device("meta")` no memory is taken. Weights are drawn from torch's current seed.
+
+    Args:
+        name: of the catalog.
+        num_classes: size of the head, ≥ 2.
+        channels: of the images, as `data_shape` tells them.
+
+    Returns:
+        The network and the module paths of its head.
+
+    Raises:
+        ModelError: the name is unknown, or the network does not take images of so many channels.
+    """
+    info = model_info(name)
+    _require_channels(info, channels)
+    if name == OFFLINE_NAME:
+        from multirate_core.models import glyph_net
+
+        model: nn.Module = glyph_net.build(num_classes, in_channels=channels)
+        return model, (heads.head_path(model),)
+    model = _torchvision_model(info, num_classes)
+    return model, (heads.head_path(model),)
+
+
+def _require_channels(info: ModelInfo, channels: int) -> None:
+    if channels != info.channels:
+        raise ModelError(
+            f"{info.name} takes images of {info.channels} channel(s), got {channels}. "
+            "The data loading repeats or mixes channels: load the images with the model's number of channels."
+        )
+
+
+def _torchvision_model(info: ModelInfo, num_classes: int) -> nn.Module:
+    """Make a torchvision network: its stem stays as published, its head gets its family's own initialisation."""
+    options: dict[str, Any] = {"num_classes": num_classes}
+    if info.family in ("GoogLeNet", "Inception"):
+        # Auxiliary heads would make the output a tuple. The published weights expect inputs scaled to [-1, 1], which
+        # transform_input makes from ImageNet's normalisation.
+        options |= {"aux_logits": False, "init_weights": True, "transform_input": True}
+    if info.family == "Vision Transformer":
+        options |= {"image_size": info.image_size}
+    make = partial(torchvision.models.get_model, info.name, weights=None, **options)
+    if info.family == "RegNet" and torch.empty(0).is_meta:
+        return _make_regnet_on_meta(make)
+    model: nn.Module = make()
+    return model
+
+
+def _make_regnet_on_meta(make: Callable[[], nn.Module]) -> nn.Module:
+    """Make a RegNet without memory for its weights; it computes its widths with tensors, which need a real device."""
+    with torch.device("cpu"), _EmptyOnMeta():
+        model = make()
+    return model.to("meta")
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    """Sends only `torch.empty`, which all weights are made by, to the meta device."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.empty and options.get("device") is None:
+            options["device"] = "meta"
+        return func(*args, **options)
