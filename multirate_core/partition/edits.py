@@ -1,4 +1,4 @@
-"""Small changes to a partition, as the page makes them; each returns a new one and raises PartitionError if it may not."""
+"""Small changes to a partition, as the page makes them; each returns a new one or raises PartitionError."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from multirate_core.partition.partition import Partition, shorten
 
 def with_periods(partition: Partition, periods: Mapping[str, int]) -> Partition:
     """Return the partition with other periods for the groups that are named."""
-    for name, period in periods.items():
+    for name in periods:
         _group(partition, name)
-        require_period(period)
     groups = tuple(GroupSpec(group.name, periods.get(group.name, group.period)) for group in partition.groups)
     return Partition(groups, partition.assignment)
 

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from multirate_core.config import Rule
 from multirate_core.layers.tree import LayerNode, LayerTree
-from multirate_core.partition.patterns import escape
+from multirate_core.partition.patterns import escape, paths_to
 
 Plan = tuple[int, tuple[Rule, ...]]
 
 
 def short_rules(assignment: Mapping[str, str], tree: LayerTree) -> tuple[Rule, ...]:
-    """Return the fewest rules on module paths and parameter names that give `assignment`, ending with "*"."""
+    """Return rules that give `assignment`, ending with "*": by paths, or by globs where these are fewer.
+
+    Args:
+        assignment: the group of every trainable parameter, at least one.
+    """
+    by_path = _rules_by_path(assignment, tree)
+    by_glob = _rules_by_glob(assignment, limit=len(by_path) - 1)
+    return by_glob or by_path
+
+
+def _rules_by_path(assignment: Mapping[str, str], tree: LayerTree) -> tuple[Rule, ...]:
+    """Return the fewest rules on module paths and parameter names: exceptions first, then what they are taken from."""
     groups = list(dict.fromkeys(assignment.values()))
     plans = _plans_below(tree.root, assignment, groups)
     rest = min(groups, key=lambda group: plans[group][0])
@@ -24,18 +38,63 @@ def _plans_below(node: LayerNode, assignment: Mapping[str, str], groups: list[st
     plans: dict[str, Plan] = dict.fromkeys(groups, (0, ()))
     for parameter in node.parameters:
         own = assignment.get(parameter.name)  # None: frozen, any group will do
-        for group in groups:
-            if own not in (None, group):
-                plans[group] = _join(plans[group], (1, (Rule(escape(parameter.name), own),)))
+        if own is not None:
+            rule = (1, (Rule(escape(parameter.name), own),))
+            plans = {group: plan if group == own else _join(plan, rule) for group, plan in plans.items()}
     for child in node.children:
         below = _plans_below(child, assignment, groups)
         best = min(groups, key=lambda group: below[group][0])
-        count, rules = below[best]
-        whole = (count + 1, (*rules, Rule(escape(child.path), best)))
+        whole = _join(below[best], (1, (Rule(escape(child.path), best),)))
         for group in groups:
-            plans[group] = _join(plans[group], below[group] if below[group][0] <= count + 1 else whole)
+            plans[group] = _join(plans[group], below[group] if below[group][0] <= whole[0] else whole)
     return plans
 
 
 def _join(first: Plan, second: Plan) -> Plan:
     return first[0] + second[0], first[1] + second[1]
+
+
+def _rules_by_glob(assignment: Mapping[str, str], limit: int) -> tuple[Rule, ...]:
+    """Return at most `limit` rules such as "*.bias", each within one group; () if they do not suffice.
+
+    Greedy: always the pattern that covers most of what is left. A gain can only shrink, so the heap's first entry is the
+    best one as soon as its gain has been counted again.
+    """
+    rest = Counter(assignment.values()).most_common(1)[0][0]
+    left = {name for name, group in assignment.items() if group != rest}
+    covered = {
+        pattern: names
+        for pattern, names in _covered_by_pattern(assignment).items()
+        if names <= left and len({assignment[name] for name in names}) == 1
+    }
+    heap = [(-len(names), "*" in pattern, len(pattern), pattern) for pattern, names in covered.items()]
+    heapq.heapify(heap)
+    rules: list[Rule] = []
+    while left and heap and len(rules) < limit - 1:
+        pattern = heap[0][-1]
+        gain = len(covered[pattern] & left)
+        if gain == 0:
+            heapq.heappop(heap)
+        elif gain < -heap[0][0]:
+            heapq.heapreplace(heap, (-gain, *heap[0][1:]))
+        else:
+            rules.append(Rule(pattern, assignment[next(iter(covered[pattern]))]))
+            left -= covered[pattern]
+    return () if left or limit < 1 else (*rules, Rule("*", rest))
+
+
+def _covered_by_pattern(assignment: Mapping[str, str]) -> dict[str, set[str]]:
+    covered: dict[str, set[str]] = {}
+    for name in assignment:
+        for path in paths_to(name):
+            for pattern in itertools.chain([escape(path)], _endings(path)):
+                covered.setdefault(pattern, set()).add(name)
+    return covered
+
+
+def _endings(path: str) -> Iterator[str]:
+    """Yield globs for the last one and two parts of a path: "*.bn1", "*.downsample.1"; none that begins by a number."""
+    parts = path.split(".")
+    for count in range(1, min(3, len(parts))):
+        if not parts[-count].isdigit():
+            yield f"*.{escape('.'.join(parts[-count:]))}"

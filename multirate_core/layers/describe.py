@@ -1,0 +1,192 @@
+"""Layer trees made outside the calling process and kept on disk, so that the page shows a network without torch.
+
+`read` looks, `start` has a tree made by `python -m multirate_core.layers.describe`. The file's name is a digest of the
+request and of the versions that shaped the answer. The tree of the offline default ships in `assets/`; the same program
+writes it: `python -m multirate_core.layers.describe --ship`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from multirate_core import __version__
+from multirate_core.checks import require_whole
+from multirate_core.errors import ConfigError, ModelError, MultirateError, StoreError
+from multirate_core.home import subfolder
+from multirate_core.layers.tree import TREE_VERSION, LayerTree, from_json, to_json
+
+LOG_TAIL_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class TreeRequest:
+    """Which tree: a model of the catalog with a head of `num_classes`, on square images of `image_size` pixels."""
+
+    model: str
+    num_classes: int
+    channels: int
+    image_size: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not 1 <= len(self.model) <= 200:
+            raise ConfigError(f"the model's name has 1 to 200 characters, got {self.model!r}.")
+        require_whole("num_classes", self.num_classes, 1, 100_000)
+        require_whole("channels", self.channels, 1, 64)
+        require_whole("image_size", self.image_size, 1, 4096)
+
+
+@dataclass(frozen=True)
+class DescribeError:
+    """Why there is no tree; `start` tries again."""
+
+    message: str
+
+
+SHIPPED = TreeRequest("glyph_net", num_classes=10, channels=1, image_size=32)
+
+
+def shipped_path() -> Path:
+    """Return where the tree of `SHIPPED` lies in the package."""
+    return Path(__file__).parent / "assets" / f"{SHIPPED.model}.json"
+
+
+def read(request: TreeRequest) -> LayerTree | DescribeError | None:
+    """Return the tree if it was made, why it could not be made, or None if nobody knows yet."""
+    path = shipped_path() if request == SHIPPED else _tree_path(request)
+    try:
+        return _read_tree(path, path.stat().st_mtime_ns)
+    except (OSError, ModelError):  # not there, or damaged: start() makes it
+        pass
+    try:
+        return DescribeError(json.loads(_error_path(request).read_text(encoding="utf-8"))["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def start(request: TreeRequest) -> subprocess.Popen[bytes]:
+    """Have the tree made by another process, output to a log file; two at once do no harm.
+
+    Raises:
+        StoreError: the user data folder cannot be written, or no process can be started.
+    """
+    command = [sys.executable, "-m", "multirate_core.layers.describe", json.dumps(asdict(request))]
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    try:
+        _error_path(request).unlink(missing_ok=True)
+        with _log_path(request).open("wb") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            )
+    except OSError as error:
+        raise StoreError(f"the layer tree of {request.model} cannot be made: {error.strerror or error}.") from error
+
+
+def outcome(request: TreeRequest, process: subprocess.Popen[bytes]) -> LayerTree | DescribeError | None:
+    """Return what `read` returns; if the process died without a word, an error with the end of its log."""
+    code = process.poll()
+    answer = read(request)
+    if answer is not None or code is None:
+        return answer
+    try:
+        tail = _log_path(request).read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:].strip()
+    except OSError:
+        tail = ""
+    return DescribeError(f"making the layer tree of {request.model} ended with exit code {code}. {tail}".strip())
+
+
+def describe(request: TreeRequest) -> LayerTree:
+    """Make the tree in this process; imports torch and builds the network on the meta device."""
+    import torch
+
+    from multirate_core.layers.build import layer_tree
+    from multirate_core.models.registry import build_skeleton
+
+    with torch.device("meta"):
+        model, head = build_skeleton(request.model, request.num_classes, request.channels)
+    return layer_tree(model, (request.channels, request.image_size, request.image_size), request.model, head)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make one tree, or with --ship the one that ships, and write it or the reason why not; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m multirate_core.layers.describe")
+    parser.add_argument("request", nargs="?", help='JSON: {"model", "num_classes", "channels", "image_size"}')
+    parser.add_argument("--ship", action="store_true", help="write the tree of the offline default into the package")
+    options = parser.parse_args(arguments)
+    if options.ship:
+        _write(shipped_path(), to_json(describe(SHIPPED)) + "\n")
+        return 0
+    request = TreeRequest(**json.loads(options.request))
+    try:
+        _write(_tree_path(request), to_json(describe(request)))
+    except MultirateError as error:
+        return _fail(request, str(error))
+    except Exception as error:
+        _fail(request, f"{request.model} cannot be described: {type(error).__name__}: {error}")
+        raise
+    return 0
+
+
+def _fail(request: TreeRequest, message: str) -> int:
+    _write(_error_path(request), json.dumps({"error": message}))
+    print(message, file=sys.stderr)
+    return 2
+
+
+def _write(path: Path, text: str) -> None:
+    """Write all or nothing: a reader never sees half a file."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=64)
+def _read_tree(path: Path, modified_ns: int) -> LayerTree:  # noqa: ARG001 - a new time is a new tree
+    return from_json(path.read_text(encoding="utf-8"))
+
+
+def _tree_path(request: TreeRequest) -> Path:
+    return subfolder("trees") / f"{_key(request)}.json"
+
+
+def _error_path(request: TreeRequest) -> Path:
+    return subfolder("trees") / f"{_key(request)}.error.json"
+
+
+def _log_path(request: TreeRequest) -> Path:
+    return subfolder("logs") / f"tree-{_key(request)}.log"
+
+
+def _key(request: TreeRequest) -> str:
+    facts = [asdict(request), TREE_VERSION, __version__, _version("torch"), _version("torchvision")]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+
+
+@lru_cache
+def _version(package: str) -> str:
+    """Return the installed version, without importing the package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""One forward pass that computes nothing: the output shape of every module, and its multiply-adds.
+
+The pass runs on a copy whose tensors lie on the meta device: no memory, no arithmetic. A forward that looks at values
+cannot run there; a copy on the CPU runs it.
+
+Multiply-adds are half of what `torch.utils.flop_counter.FlopCounterMode` counts, so matrix products, convolutions and
+attention; norms, activations and pooling are left out. `nn.MultiheadAttention` has a fused path inside which nothing
+can be counted (ViT-B/16 would show 11.3 G of its 17.6 G on the CPU), so that path is switched off meanwhile. What a
+module's code does without calling another module is its own: attention applies its `out_proj` by itself, for example.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+# What foreign forward code raises when it cannot run on a dry input.
+FORWARD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
+
+
+class _Attempt(NamedTuple):
+    device: str
+    dtype: torch.dtype
+    batch: int  # two where possible: it tells the batch dimension from the others
+
+
+ATTEMPTS = (
+    _Attempt("meta", torch.float32, 2),
+    _Attempt("cpu", torch.float32, 2),
+    _Attempt("cpu", torch.float32, 1),
+    _Attempt("meta", torch.int64, 2),  # token ids
+    _Attempt("cpu", torch.int64, 2),
+)
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What one dry forward found out, by module path.
+
+    Args:
+        output_shapes: without the batch dimension; a module that was never called is missing.
+        own_multiply_adds: per image, in the module's own code.
+        note: why nothing was found out; "" if the forward ran.
+    """
+
+    output_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    own_multiply_adds: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+
+def run_dry(model: nn.Module, input_shape: tuple[int, ...]) -> DryRun:
+    """Run a copy of `model` in eval mode on an input of zeros; the attempts are made in the order of `ATTEMPTS`.
+
+    Args:
+        input_shape: of one image, (C, H, W), without the batch.
+    """
+    reasons: dict[str, str] = {}
+    for attempt in ATTEMPTS:
+        try:
+            return _run(_copy_on(attempt.device, model).eval(), input_shape, attempt)
+        except FORWARD_ERRORS as error:
+            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reasons.setdefault(attempt.device, first_line[:200])
+    shape = "×".join(map(str, input_shape))
+    return DryRun(note=f"No shapes and multiply-adds: a forward pass on {shape} failed ({reasons['cpu']}).")
+
+
+def _run(model: nn.Module, input_shape: tuple[int, ...], attempt: _Attempt) -> DryRun:
+    images = torch.zeros((attempt.batch, *input_shape), device=attempt.device, dtype=attempt.dtype)
+    with torch.no_grad(), _unfused_attention(), FlopCounterMode(display=False) as counter:
+        recorder = _Recorder(model, counter, attempt.batch)
+        model(images)
+    own = {path: flops // (2 * attempt.batch) for path, flops in recorder.flops.items()}
+    return DryRun(recorder.shapes, own)
+
+
+class _Recorder:
+    """Follows the calls by hooks: shapes at the end of a call, operations to the innermost module that is running."""
+
+    def __init__(self, model: nn.Module, counter: FlopCounterMode, batch: int) -> None:
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.flops: dict[str, int] = {}
+        self._counter, self._batch, self._counted = counter, batch, 0
+        self._stack: list[str] = []
+        self._paths: dict[nn.Module, list[str]] = {}
+        for path, module in model.named_modules(remove_duplicate=False):
+            self._paths.setdefault(module, []).append(path)
+        for module in self._paths:
+            module.register_forward_pre_hook(self._enter)
+            module.register_forward_hook(self._leave)
+
+    def _enter(self, module: nn.Module, _inputs: Any) -> None:
+        self._settle()
+        self._stack.append(self._called_path(module))
+
+    def _leave(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        self._settle()
+        path = self._stack.pop()
+        tensor = _first_tensor(output)
+        if tensor is not None:
+            shape = tuple(tensor.shape)
+            self.shapes.setdefault(path, shape[1:] if shape[:1] == (self._batch,) else shape)
+
+    def _settle(self) -> None:
+        """Give the operations since the last call or return to the module that ran meanwhile."""
+        total = self._counter.get_total_flops()
+        if self._stack:
+            path = self._stack[-1]
+            self.flops[path] = self.flops.get(path, 0) + total - self._counted
+        self._counted = total
+
+    def _called_path(self, module: nn.Module) -> str:
+        """Return the module's path below its caller if it has several, else its first one."""
+        paths = self._paths[module]
+        caller = self._stack[-1] + "." if self._stack and self._stack[-1] else ""
+        return next((path for path in paths if path.startswith(caller)), paths[0])
+
+
+def _copy_on(device: str, model: nn.Module) -> nn.Module:
+    """Return a copy on `device`; the meta copy never holds the numbers, not even while it is made."""
+    tensors = [*model.parameters(), *model.buffers()]
+    if device == "meta":
+        return copy.deepcopy(model, {id(tensor): _meta_like(tensor) for tensor in tensors})
+    if not any(tensor.is_meta for tensor in tensors):
+        return copy.deepcopy(model).to(device)
+    made = copy.deepcopy(model).to_empty(device=device)
+    with torch.no_grad():
+        for tensor in (*made.parameters(), *made.buffers()):
+            tensor.zero_()
+    return made
+
+
+def _meta_like(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _first_tensor(output: Any) -> torch.Tensor | None:
+    if isinstance(output, torch.Tensor):
+        return output
+    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, list | tuple) else ()
+    return next((tensor for tensor in map(_first_tensor, parts) if tensor is not None), None)
+
+
+@contextmanager
+def _unfused_attention() -> Iterator[None]:
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
