@@ -1,0 +1,136 @@
+"""A race from its configuration: network, partitions and data are made, then the lanes run. No store, no processes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from multirate_core.config import RaceConfig
+from multirate_core.data import registry as data_registry
+from multirate_core.data.catalog import DataShape, data_shape
+from multirate_core.events import EnvironmentFound, Event, Outcome, PhaseChanged
+from multirate_core.layers.build import layer_tree
+from multirate_core.models import registry as model_registry
+from multirate_core.models.catalog import model_info
+from multirate_core.models.registry import BuiltModel
+from multirate_core.partition import Partition, resolve
+from multirate_core.race.device import choose_device, cpu_threads, environment
+from multirate_core.race.lanes import race_lanes
+from multirate_core.race.seed import Control
+from multirate_core.race.start import RaceParts
+from multirate_core.training.batches import drops_single, steps_per_epoch
+from multirate_core.training.randomness import Randomness
+
+T = TypeVar("T")
+POLL_S = 0.1
+
+
+def run(config: RaceConfig, control: Control) -> Iterator[Event]:
+    """Run a whole race and say what happens; the caller writes it down.
+
+    Equal configurations give equal losses on the CPU with equal threads, however the lanes are interleaved.
+
+    Args:
+        config: what to race.
+        control: asked between two slices and while data is loaded: "go", "pause" or "stop".
+
+    Raises:
+        MultirateError: something in the configuration does not fit the machine, the model or the data.
+        torch.OutOfMemoryError: the device's memory is full; nothing is retried.
+    """
+    device = choose_device(config.device)
+    with cpu_threads(config.threads):
+        yield PhaseChanged(f"building {config.model.name}")
+        shape = data_shape(config.data, model_info(config.model.name))
+        first = _build(config, shape, config.seeds[0], device)
+        partitions = resolve_partitions(config, first, shape)
+        yield PhaseChanged(f"loading {config.data.name}")
+        split = yield from _watched(lambda say: _load(config, shape, say), control)
+        if split is None:
+            return
+        kept = {config.seeds[0]: first}
+        parts = RaceParts(
+            config=config,
+            build=lambda seed: kept.pop(seed, None) or _build(config, shape, seed, device),
+            split=split,
+            partitions=partitions,
+            device=device,
+        )
+        yield EnvironmentFound(environment(device) | _facts(parts, first))
+        del first
+        yield from race_lanes(parts, control)
+
+
+def overall_outcome(lanes: Sequence[Outcome | None]) -> Outcome:
+    """Return the outcome of a race from those of its lanes (None: never started): one arm may diverge alone."""
+    if any(outcome in ("stopped", None) for outcome in lanes):
+        return "stopped"
+    return "diverged" if all(outcome == "diverged" for outcome in lanes) else "finished"
+
+
+def resolve_partitions(config: RaceConfig, built: BuiltModel, shape: DataShape) -> tuple[Partition | None, ...]:
+    """Resolve every arm's partition on the network; None for plain SGD. PartitionError if one does not fit."""
+    if all(arm.partition is None for arm in config.arms):
+        return (None,) * len(config.arms)
+    size = (shape.channels, shape.image_size, shape.image_size)
+    tree = layer_tree(built.module, size, config.model.name, built.head)
+    return tuple(resolve(arm.partition, tree) if arm.partition is not None else None for arm in config.arms)
+
+
+def _build(config: RaceConfig, shape: DataShape, seed: int, device: torch.device) -> BuiltModel:
+    """Make the network on the CPU; what it draws at random comes from the seed alone."""
+    with Randomness(seed, device).active():
+        return model_registry.build(config.model, shape.num_classes, shape.channels, shape.image_size)
+
+
+def _load(config: RaceConfig, shape: DataShape, say: Callable[[str], None]) -> data_registry.DataSplit:
+    return data_registry.load(
+        config.data, seed=config.seeds[0], image_size=shape.image_size, channels=shape.channels, say=say
+    )
+
+
+def _watched(task: Callable[[Callable[[str], None]], T], control: Control) -> Generator[Event, None, T | None]:
+    """Run a long task in a thread, pass on what it says, and leave it behind if the race is stopped (None)."""
+    said: queue.Queue[str] = queue.Queue()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(task(said.put))
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that asked
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True, name="loading data")
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_S)
+        while not said.empty():
+            yield PhaseChanged(said.get())
+        if thread.is_alive() and control() == "stop":
+            return None
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _facts(parts: RaceParts, built: BuiltModel) -> dict[str, str]:
+    """Return what the record should say about model and data."""
+    split, batch_size = parts.split, parts.config.recipe.batch_size
+    count = len(split.train_labels)
+    single = drops_single(built.module, count, batch_size)
+    notes = [*built.notes, *split.notes]
+    if single:
+        notes.append("The last image of each epoch's order is left out: BatchNorm cannot train on a batch of one.")
+    return {
+        "parameters": str(sum(weight.numel() for weight in built.module.parameters())),
+        "classes": str(len(split.class_names)),
+        "train_images": str(count),
+        "test_images": str(len(split.test_labels)),
+        "steps_per_epoch": str(steps_per_epoch(count, batch_size, single)),
+        "notes": "\n".join(notes),
+    }

@@ -1,0 +1,54 @@
+"""All lanes of a race on parts that are made already: seed after seed, and within a seed interleaved."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import torch
+
+from multirate_core.events import Event, PhaseChanged, Progress
+from multirate_core.race.marks import MARKS, Marks
+from multirate_core.race.progress import ProgressMeter
+from multirate_core.race.seed import Control, SeedRace
+from multirate_core.race.start import RaceParts, make_lanes, warm_up
+from multirate_core.training.batches import Images
+
+
+def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
+    """Race every arm at every seed and say what happens.
+
+    Within a seed the lane with the fewest training seconds has the next slice, so that all curves advance together and
+    share the machine's noise. Seeds follow each other: only one seed's networks are in memory.
+
+    Args:
+        parts: configuration, networks, data, partitions and device.
+        control: asked between two slices: "go", "pause" or "stop".
+    """
+    config = parts.config
+    marks = Marks(None if config.budget.seconds is None else config.budget.seconds / MARKS)
+    meter = ProgressMeter(config.budget, len(config.seeds))
+    train: Images | None = None
+    test: Images | None = None
+    for index, seed in enumerate(config.seeds):
+        built = parts.build(seed)
+        if train is None or test is None:
+            train = Images(parts.split.train_images, parts.split.train_labels, built.mean, built.std, parts.device)
+            test = Images(parts.split.test_images, parts.split.test_labels, built.mean, built.std, parts.device)
+            yield PhaseChanged("warming up")
+            warm_up(parts, built, train)
+        yield PhaseChanged(f"training, seed {seed}" if len(config.seeds) > 1 else "training")
+        race = SeedRace(config, make_lanes(parts, index, built, train), test, marks, meter, control)
+        yield from race.run()
+        if race.stopped:
+            return
+        del race, built
+        _free_memory(parts.device)
+    yield Progress(1.0, 0.0)
+
+
+def _free_memory(device: torch.device) -> None:
+    """Give a seed's networks and momenta back before the next seed's are made."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

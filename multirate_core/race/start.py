@@ -1,0 +1,88 @@
+"""Before the clocks start: equal copies of one network for all arms, and a warm-up that no arm is billed for."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from multirate_core.arms import ArmOptimizer, make_optimizer
+from multirate_core.config import ArmConfig, RaceConfig
+from multirate_core.data.registry import DataSplit
+from multirate_core.models.registry import BuiltModel
+from multirate_core.partition import Partition
+from multirate_core.training.batches import Images, TrainingOrder, drops_single
+from multirate_core.training.lane import Lane, train_step
+from multirate_core.training.randomness import Randomness, kept
+from multirate_core.training.timers import slice_timer
+
+WARM_UP_STEPS = 3  # one with all groups due, two without the slow ones
+WARM_UP_S = 1.0
+
+
+@dataclass(frozen=True)
+class RaceParts:
+    """Everything a race needs, made or found.
+
+    Args:
+        config: what to race.
+        build: returns the network of a seed, with its initial weights, on the CPU.
+        split: the data.
+        partitions: one per arm of the config; None for plain SGD.
+        device: where to train.
+    """
+
+    config: RaceConfig
+    build: Callable[[int], BuiltModel]
+    split: DataSplit
+    partitions: tuple[Partition | None, ...]
+    device: torch.device
+
+
+def make_lanes(parts: RaceParts, seed_index: int, built: BuiltModel, train: Images) -> list[Lane]:
+    """Return one lane per arm, all with the weights of `built`, the same data order and the same random states."""
+    config = parts.config
+    seed, batch_size = config.seeds[seed_index], config.recipe.batch_size
+    single = drops_single(built.module, len(train), batch_size)
+    return [
+        Lane(
+            number=seed_index * len(config.arms) + position,
+            name=arm.name,
+            arm=optimizer,
+            model=model,
+            order=TrainingOrder(train, batch_size, seed, single),
+            randomness=Randomness(seed, parts.device),
+            timer=slice_timer(parts.device),
+        )
+        for position, arm in enumerate(config.arms)
+        for model, optimizer in [_copy(parts, built, arm, parts.partitions[position])]
+    ]
+
+
+def warm_up(parts: RaceParts, built: BuiltModel, train: Images) -> None:
+    """Take a few steps of every arm on copies that are thrown away.
+
+    The first steps of a process are slow (memory is fetched from the system, kernels are chosen); without this the
+    first lane would pay for all. Each arm takes at least one step, then as many as fit into a second.
+    """
+    begun = time.perf_counter()
+    with kept(parts.device):
+        for arm, partition in zip(parts.config.arms, parts.partitions, strict=True):
+            model, optimizer = _copy(parts, built, arm, partition)
+            batch_size = parts.config.recipe.batch_size
+            order = TrainingOrder(train, batch_size, 0, drops_single(model, len(train), batch_size))
+            for images, labels in order.take(WARM_UP_STEPS):
+                train_step(model, optimizer.optimizer, images, labels)
+                if time.perf_counter() - begun > WARM_UP_S:
+                    break
+
+
+def _copy(
+    parts: RaceParts, built: BuiltModel, arm: ArmConfig, partition: Partition | None
+) -> tuple[torch.nn.Module, ArmOptimizer]:
+    """Return a copy of the network on the device, in train mode, with the arm's optimiser."""
+    model = copy.deepcopy(built.module).to(parts.device).train()
+    return model, make_optimizer(arm, model, partition, parts.config.recipe)

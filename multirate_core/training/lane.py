@@ -1,0 +1,162 @@
+"""One arm at one seed: its model, optimiser, random states, place in the data and clock of training seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from multirate_core.arms import ArmOptimizer
+from multirate_core.training.batches import Images, TrainingOrder
+from multirate_core.training.evaluation import Score, evaluate
+from multirate_core.training.randomness import Randomness
+from multirate_core.training.timers import SliceTimer, SliceTimes
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive steps of one lane.
+
+    Args:
+        first_step: 0-based index of the first one.
+        train_seconds: the lane's clock after each step.
+        loss: minibatch losses, all finite.
+        step_seconds: of each step.
+        due: bit g is set where group g had a gradient.
+        trained_s: training seconds of the piece.
+        loading_s: seconds spent on batches.
+        other_s: seconds around the steps: random states put in place, losses fetched; steps after a divergence.
+        diverged: whether there was such a step, right after the last one here.
+    """
+
+    first_step: int
+    train_seconds: array[float]
+    loss: array[float]
+    step_seconds: array[float]
+    due: array[int]
+    trained_s: float
+    loading_s: float
+    other_s: float
+    diverged: bool
+
+
+@dataclass
+class Lane:
+    """One line of the race while it runs.
+
+    Args:
+        number: of the lane in the race.
+        name: of the arm.
+        model: the lane's own, on the device, in train mode.
+        arm: its optimiser.
+        order: its walk through the training images.
+        randomness: its random states.
+        timer: fits the device.
+    """
+
+    number: int
+    name: str
+    model: nn.Module
+    arm: ArmOptimizer
+    order: TrainingOrder
+    randomness: Randomness
+    timer: SliceTimer
+    steps: int = 0
+    train_seconds: float = 0.0
+    _first_step_s: float = 0.0
+
+    @property
+    def epochs(self) -> float:
+        """Epochs done, with fraction."""
+        return self.steps / self.order.steps_per_epoch
+
+    @property
+    def steps_to_epoch_end(self) -> int:
+        """Steps until the present epoch is over, at least 1."""
+        return self.order.steps_per_epoch - self.steps % self.order.steps_per_epoch
+
+    @property
+    def step_s(self) -> float | None:
+        """Mean seconds of a step so far, without the first one if there are others (it allocates); None before it."""
+        if self.steps < 2:
+            return self.train_seconds if self.steps else None
+        return (self.train_seconds - self._first_step_s) / (self.steps - 1)
+
+    def train(self, most_steps: int, most_seconds: float) -> Piece:
+        """Take steps until either limit is reached, at least one.
+
+        Where the clock is read only at the end of a piece, the number of steps is planned from the mean so far.
+        """
+        losses: list[Tensor] = []
+        due = array("Q")
+        called = time.perf_counter()
+        with self.randomness.active():
+            begun = time.perf_counter()
+            self.timer.begin()
+            batches = self.order.take(self._planned(most_steps, most_seconds))
+            for images, labels in list(batches) if self.timer.ahead else batches:
+                due.append(self.arm.due())
+                self.timer.start()
+                losses.append(train_step(self.model, self.arm.optimizer, images, labels))
+                self.timer.stop()
+                if self.timer.trained_s >= most_seconds:
+                    break
+            times = self.timer.finish()
+            over = time.perf_counter()
+        piece = self._piece(torch.stack(losses).tolist(), due, times)
+        around_s = begun - called + time.perf_counter() - over
+        return replace(piece, other_s=piece.other_s + around_s)
+
+    def evaluate(self, images: Images, batch_size: int) -> Score:
+        """Test the model on all images; nothing of the training changes."""
+        return evaluate(self.model, images, batch_size)
+
+    def _planned(self, most_steps: int, most_seconds: float) -> int:
+        """Return how many steps fit into the seconds, at least 1; a live timer stops by itself."""
+        if self.timer.live:
+            return most_steps
+        if self.step_s is None:
+            return 1
+        return max(1, min(most_steps, math.ceil(most_seconds / max(self.step_s, 1e-7))))
+
+    def _piece(self, losses: list[float], due: array[int], times: SliceTimes) -> Piece:
+        """Note the finite steps, move the clock, and say whether the rest diverged."""
+        step_s = times.step_s
+        finite = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        first, clock = self.steps, array("d")
+        for seconds in step_s[:finite]:
+            self.train_seconds += seconds
+            clock.append(self.train_seconds)
+        if first == 0:
+            self._first_step_s = step_s[0]
+        self.steps += finite
+        return Piece(
+            first_step=first,
+            train_seconds=clock,
+            loss=array("f", losses[:finite]),
+            step_seconds=array("f", step_s[:finite]),
+            due=due[:finite],
+            trained_s=sum(step_s[:finite]),
+            loading_s=times.loading_s,
+            other_s=sum(step_s[finite:]),
+            diverged=finite < len(losses),
+        )
+
+
+def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+    """Take one step of an ordinary training loop and return the minibatch loss, still on the device.
+
+    Args:
+        images: normalised, (B, C, H, W).
+        labels: int64 (B,).
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss = functional.cross_entropy(model(images), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.detach()
