@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from typing import Literal
 
 from multirate_core import machine
-from multirate_core.errors import StoreError
 from multirate_core.store.connection import Store, reading, writing
 from multirate_core.store.ending import end
 from multirate_core.store.races import log_path
-from multirate_core.store.rows import Request, find
+from multirate_core.store.rows import find
 
 HEARTBEAT_S = 1.0
 LOST_AFTER_S = 30.0  # without a heartbeat
@@ -19,26 +19,25 @@ CLAIM_WITHIN_S = 60.0  # from "starting" to the worker's claim
 TRUSTED_HEARTBEAT_S = 5.0  # so fresh a heartbeat outweighs a start time that looks different
 LOG_TAIL_BYTES = 4000
 
+Sign = Literal["pause", "stop", "leave"] | None
 
-def beat(store: Store, race_id: str) -> Request | None:
+
+def beat(store: Store, race_id: str) -> Sign:
     """Give a sign of life.
 
     Returns:
-        What the user asks of the race: "pause", "stop" or None.
-
-    Raises:
-        StoreError: the race has ended or belongs to another process; this one must leave it.
+        What is asked of the race: "pause", "stop", None, or "leave": it has ended, was deleted, or belongs to
+        another process, and this one must not touch it any more.
     """
     with writing(store) as connection:
         done = connection.execute(
             "UPDATE races SET heartbeat_at = ?, heartbeat_tick = ? WHERE id = ? AND state != 'ended' AND pid = ?",
             (time.time(), time.monotonic(), race_id, os.getpid()),
         )
-        row = find(connection, race_id)
         if done.rowcount != 1:
-            raise StoreError(f"the race {race_id} is {row['outcome'] or row['state']}: this process has lost it.")
-    request: Request | None = row["request"]
-    return request
+            return "leave"
+        sign: Sign = find(connection, race_id)["request"]
+    return sign
 
 
 def sweep(store: Store) -> list[str]:

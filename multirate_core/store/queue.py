@@ -15,6 +15,7 @@ from typing import Literal
 
 from multirate_core.errors import ConfigError, StoreError
 from multirate_core.machine import process_start
+from multirate_core.schema import HOLDING
 from multirate_core.store.connection import Store, writing
 from multirate_core.store.ending import end, finish
 from multirate_core.store.races import get_race, next_queue_number
@@ -82,21 +83,11 @@ def claim(store: Store, race_id: str) -> RaceRow:
     return get_race(store, race_id)
 
 
-def attend(store: Store, race_id: str) -> None:
-    """Let this process wait with a queued race, and run it inside when its turn comes."""
-    with writing(store) as connection:
-        done = connection.execute(
-            "UPDATE races SET pid = ?, pid_started = ?, heartbeat_at = ?, heartbeat_tick = ? "
-            "WHERE id = ? AND state = 'queued' AND pid IS NULL",
-            (os.getpid(), process_start(os.getpid()), time.time(), time.monotonic(), race_id),
-        )
-        if done.rowcount != 1:
-            raise StoreError(f"the race {race_id} is {find(connection, race_id)['state']}, not waiting for a process.")
-
-
 def take_turn(store: Store, race_id: str) -> bool:
     """Take a device if it is this race's turn; True if it has one now."""
     with writing(store) as connection:
+        if find(connection, race_id)["state"] in HOLDING:
+            return True
         device = allocate(waiting_races(connection), busy_devices(connection)).get(race_id)
         if device is None:
             return False

@@ -13,6 +13,7 @@ from pathlib import Path
 from multirate_core import config_json
 from multirate_core.config import RaceConfig
 from multirate_core.errors import ConfigError, QueueFullError, StoreError
+from multirate_core.machine import process_start
 from multirate_core.store.connection import Store, reading, writing
 from multirate_core.store.rows import RaceRow, find, race_row
 from multirate_core.store.waiting import Waiting, allocate, busy_devices, outlooks, waiting_races
@@ -22,12 +23,13 @@ _ID_LENGTH = 10  # 31^10: nobody finds another's race by guessing
 MAX_QUEUED = 20
 
 
-def submit(store: Store, config: RaceConfig, devices: Sequence[str] = ("cpu",)) -> str:
+def submit(store: Store, config: RaceConfig, devices: Sequence[str] = ("cpu",), attend: bool = False) -> str:
     """Put a race at the end of the queue; its configuration is frozen from now on.
 
     Args:
         config: of the race.
         devices: what this machine has, best first, such as ("cuda:0", "cuda:1", "cpu").
+        attend: this process waits with the race and runs it inside when its turn comes.
 
     Returns:
         The race's id.
@@ -41,6 +43,11 @@ def submit(store: Store, config: RaceConfig, devices: Sequence[str] = ("cpu",)) 
     with writing(store) as connection:
         _check_room(connection, Waiting(race_id, candidates))
         _insert(connection, race_id, config, candidates)
+        if attend:
+            connection.execute(
+                "UPDATE races SET pid = ?, pid_started = ?, heartbeat_at = ?, heartbeat_tick = ? WHERE id = ?",
+                (os.getpid(), process_start(os.getpid()), time.time(), time.monotonic(), race_id),
+            )
         connection.executemany(
             "INSERT INTO lanes (race, lane, seed, arm) VALUES (?, ?, ?, ?)",
             [(race_id, number, seed, arm) for number, (seed, arm) in enumerate(config.lanes)],
