@@ -8,7 +8,7 @@ from multirate_core import store
 from multirate_core.backends.devices import available_devices
 from multirate_core.backends.stored import StoredBackend
 from multirate_core.config import RaceConfig
-from multirate_core.launch import tend
+from multirate_core.worker.launch import tend
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from multirate_core import store
 from multirate_core.config import RaceConfig
-from multirate_core.launch import COMMAND, tend
 from multirate_core.store.queue import Asked
+from multirate_core.worker.launch import COMMAND, tend
 
 
 @dataclass(frozen=True)

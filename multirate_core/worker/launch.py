@@ -17,7 +17,7 @@ from multirate_core.store import Store, log_path, open_store, start_next, sweep
 # What starts a worker; `--store PATH --race ID` is put behind it.
 COMMAND = (sys.executable, "-m", "multirate_core.worker")
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def tend(store: Store, command: Sequence[str] = COMMAND) -> list[str]:
