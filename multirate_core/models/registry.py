@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,9 +13,57 @@ import torchvision
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from multirate_core.config import ModelConfig
 from multirate_core.errors import ModelError
 from multirate_core.models import heads
-from multirate_core.models.catalog import OFFLINE_NAME, ModelInfo, model_info
+from multirate_core.models.catalog import OFFLINE_NAME, ModelInfo, model_info, require_image_size
+from multirate_core.models.published import published_weights, torchvision_entry
+from multirate_core.models.weights import load_weights, read_weights
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """A network that is ready to train.
+
+    Args:
+        module: on the CPU, in train mode.
+        head: module paths of the head.
+        mean, std: one number per channel, for images in [0, 1]: (image - mean) / std is what the network takes.
+        notes: what a reader of the results should know about its weights.
+    """
+
+    module: nn.Module
+    head: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+def build(config: ModelConfig, num_classes: int, channels: int, image_size: int) -> BuiltModel:
+    """Make a network with the weights that `config` names and a head of the right size.
+
+    Everything random is drawn from torch's current seed: the same seed gives the same network.
+
+    Args:
+        config: name and weights.
+        num_classes: size of the head, ≥ 2.
+        channels: of the images.
+        image_size: edge of the images in pixels.
+
+    Raises:
+        ModelError: unknown name, wrong number of channels, or images that the network cannot take.
+        WeightsError: the weights cannot be read or do not fit.
+        DownloadError: the weights have to be downloaded and the network does not give them.
+    """
+    info = model_info(config.name)
+    require_image_size(info, image_size)
+    module, head = build_skeleton(config.name, num_classes, channels)
+    mean, std = _normalisation(info)
+    if config.weights == "none":
+        return BuiltModel(module.train(), head, mean, std, ("The weights are random.",))
+    tensors, notes = _tensors(config)
+    notes += load_weights(module, tensors, head)
+    return BuiltModel(module.train(), head, mean, std, notes)
 
 
 def build_skeleton(name: str, num_classes: int, channels: int) -> tuple[nn.Module, tuple[str, ...]]:
@@ -41,6 +91,24 @@ def build_skeleton(name: str, num_classes: int, channels: int) -> tuple[nn.Modul
         return model, (heads.head_path(model),)
     model = _torchvision_model(info, num_classes)
     return model, (heads.head_path(model),)
+
+
+def _tensors(config: ModelConfig) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+    if config.weights == "pretrained":
+        return published_weights(config.name)
+    path = Path(config.weights).expanduser()
+    tensors, notes = read_weights(path)
+    return tensors, (f"Weights from the file {path.name}.", *notes)
+
+
+def _normalisation(info: ModelInfo) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation per channel that the published weights were trained with."""
+    if info.name == OFFLINE_NAME:
+        from multirate_core.models import glyph_net
+
+        return (glyph_net.MEAN,), (glyph_net.STD,)
+    transform = torchvision_entry(info.name).transforms()
+    return tuple(transform.mean), tuple(transform.std)
 
 
 def _require_channels(info: ModelInfo, channels: int) -> None:

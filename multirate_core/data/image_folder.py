@@ -1,0 +1,143 @@
+"""Any folder of class folders: listed, decoded in parallel, resized and cropped into memory.
+
+Every image is converted as torchvision's ImageFolder does (no rotation by EXIF), then its shorter edge is scaled to the
+size with antialiasing and the middle is cut out. Of an animation the first frame counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from multirate_core.config import DataConfig
+from multirate_core.data.catalog import folder_of
+from multirate_core.data.folder_scan import list_folder
+from multirate_core.data.split import DataSplit, limited_rows, require_memory
+from multirate_core.errors import DataError
+from multirate_core.machine import usable_cores
+
+# What Pillow raises on damaged files, besides the OSError that it documents.
+_DAMAGED: Final = (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error)
+_CHUNK: Final = 64  # images handed to the threads at once: what is still decoded after a stop
+_NAMED: Final = 5  # unreadable images named in a note
+
+Row = tuple[Path, int]
+
+
+def load_folder(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
+    """Read an image folder; arguments and errors as in `registry.load`."""
+    listing = list_folder(folder_of(config), seed)
+    train = [listing.train[i] for i in limited_rows([label for _, label in listing.train], config.train_images, seed)]
+    require_memory(len(train) + len(listing.test), channels, image_size)
+    images, bad = decode_all([path for path, _ in (*train, *listing.test)], image_size, channels, config, say)
+    train_images, train_labels = _readable(images[: len(train)], train, bad, listing.class_names)
+    test_images, test_labels = _readable(images[len(train) :], listing.test, bad, listing.class_names)
+    notes = (*listing.notes, *_bad_note(bad))
+    return DataSplit(train_images, train_labels, test_images, test_labels, listing.class_names, notes)
+
+
+def decode_all(
+    paths: Sequence[Path], image_size: int, channels: int, config: DataConfig, say: Callable[[str], None]
+) -> tuple[Tensor, dict[Path, str]]:
+    """Decode images with one thread per core.
+
+    Returns:
+        uint8 images (N, C, image_size, image_size), and the reason for each path that could not be read; its image is
+        black.
+
+    Raises:
+        DataError: at the first unreadable image, unless `config.bad_images` is "skip".
+    """
+    images = torch.zeros(len(paths), channels, image_size, image_size, dtype=torch.uint8)
+    bad: dict[Path, str] = {}
+    decoded = _decode_in_threads(paths, image_size, channels)
+    for row, (path, result) in enumerate(zip(paths, decoded, strict=True)):
+        if isinstance(result, str):
+            if config.bad_images == "refuse":
+                raise DataError(f"{path} cannot be read: {result}. Remove it, or choose to skip unreadable images.")
+            bad[path] = result
+        else:
+            images[row] = torch.from_numpy(result)
+        if row % _CHUNK == 0:
+            say(f"Reading images: {row:,} of {len(paths):,}")
+    return images, bad
+
+
+def decode(path: Path, image_size: int, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | str:
+    """Return one image, uint8 (C, image_size, image_size), or the reason why it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            image.draft(None, (2 * image_size, 2 * image_size))  # a large JPEG is decoded at a half, quarter or eighth
+            square = ImageOps.fit(_plain(image, channels), (image_size, image_size), Image.Resampling.BILINEAR)
+    except Image.DecompressionBombError:
+        return "it has more pixels than Pillow takes from files that may be hostile"
+    except MemoryError:
+        return "there is not enough memory to decode it"
+    except _DAMAGED as error:
+        return str(error).replace(str(path), path.name) or type(error).__name__
+    return np.array(square).reshape(image_size, image_size, channels).transpose(2, 0, 1)
+
+
+def _decode_in_threads(
+    paths: Sequence[Path], image_size: int, channels: int
+) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | str]:
+    """Yield what `decode` returns, in order; Pillow decodes outside Python's lock."""
+    rest = iter(paths)
+    with warnings.catch_warnings(), ThreadPoolExecutor(usable_cores(), "decode") as pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large photos, still below Pillow's limit
+        while chunk := list(itertools.islice(rest, _CHUNK)):
+            yield from pool.map(lambda path: decode(path, image_size, channels), chunk)
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    """Convert any mode to 8-bit grey or RGB; transparency is dropped."""
+    if image.mode.startswith("I"):
+        image = _eight_bits(image)
+    elif image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, of which the range is unknown")
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB" if channels == 3 else "L")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion would cut everything above 255."""
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65_535:
+        raise ValueError("its pixels have more than 16 bits")
+    return Image.fromarray((values // 257).astype(np.uint8))
+
+
+def _readable(
+    images: Tensor, rows: Sequence[Row], bad: dict[Path, str], class_names: tuple[str, ...]
+) -> tuple[Tensor, Tensor]:
+    """Return images and labels without the unreadable ones; DataError if a class has none left."""
+    kept = [i for i, (path, _) in enumerate(rows) if path not in bad]
+    labels = torch.tensor([rows[i][1] for i in kept], dtype=torch.int64)
+    left = Counter(labels.tolist())
+    for label in sorted({label for _, label in rows}):
+        if not left[label]:
+            raise DataError(
+                f"no image of the class {class_names[label]!r} can be read; all were skipped. {_bad_note(bad)[0]}"
+            )
+    return (images if len(kept) == len(rows) else images[kept]), labels
+
+
+def _bad_note(bad: dict[Path, str]) -> tuple[str, ...]:
+    if not bad:
+        return ()
+    named = ", ".join(f"{path.parent.name}/{path.name} ({reason})" for path, reason in list(bad.items())[:_NAMED])
+    more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    return (f"{len(bad)} unreadable image(s) left out: {named}{more}.",)

@@ -1,0 +1,52 @@
+"""A data set by name, decoded into memory in the size and with the channels that the network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from multirate_core.config import DataConfig
+from multirate_core.data import digits, image_folder, torchvision_sets
+from multirate_core.data.catalog import data_info, require_num_classes
+from multirate_core.data.split import DataSplit, limited_rows, require_memory, with_channels
+
+__all__ = ["DataSplit", "load"]
+
+
+def load(config: DataConfig, *, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
+    """Read a data set; the same arguments and files give the same tensors.
+
+    Args:
+        config: which set, where it lies, and how many training images.
+        seed: of the split where the data has none, and of the choice of training images.
+        image_size: edge in pixels, as `data_shape` tells it.
+        channels: 1 or 3, as `data_shape` tells them.
+        say: called now and then with a line about the progress; what it raises ends the loading.
+
+    Raises:
+        DataError: unknown name, files missing, damaged or unfit, or more images than the memory holds.
+        ConfigError: fewer classes asked for than the data has.
+        DownloadError: the files have to be downloaded and the network does not give them.
+    """
+    info = data_info(config.name)
+    if info.source == "folder":
+        split = image_folder.load_folder(config, seed, image_size, channels, say)
+    elif info.source == "files":
+        split = torchvision_sets.load_files(config, seed, image_size, channels, say)
+    else:
+        split = _load_digits(config, seed, image_size, channels)
+    require_num_classes(config, len(split.class_names))
+    return split
+
+
+def _load_digits(config: DataConfig, seed: int, image_size: int, channels: int) -> DataSplit:
+    require_memory(1797, channels, image_size)
+    whole = digits.load_digits_split(seed, image_size)
+    rows = limited_rows(whole.train_labels.tolist(), config.train_images, seed)
+    return DataSplit(
+        with_channels(whole.train_images[rows], channels),
+        whole.train_labels[rows],
+        with_channels(whole.test_images, channels),
+        whole.test_labels,
+        whole.class_names,
+        (f"Handwritten digits of scikit-learn, split with seed {seed}.",),
+    )
