@@ -8,31 +8,47 @@ from __future__ import annotations
 
 import streamlit as st
 
-from multirate_core.config import ArmConfig, GroupSpec
+from multirate_core.config import GroupSpec, RaceConfig
 from multirate_core.errors import MultirateError, PartitionError
-from multirate_core.layers.rows import assignment_from_codes, board_rows, codes_of
+from multirate_core.layers.rows import board_rows
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import files, links
+from multirate_core.partition.codes import assignment_from_codes, codes_of
 from multirate_core.partition.partition import Partition, resolve
 from multirate_core.partition.presets import PRESETS, preset
 from pages.components import state
 from pages.components.layer_board import layer_board, set_codes
-from pages.components.text import count, plain
+from pages.components.text import plain
 
 GROUP_NAMES = ("fast", "slow", "third", "fourth", "fifth", "sixth")
 MAX_BOARD_GROUPS = len(GROUP_NAMES)
 
 
+def prepare(tree: LayerTree) -> None:
+    """Give a network that has just come to the board its partition: from the link, the race, or the first preset.
+
+    Call it before any period is drawn, since it may change them.
+    """
+    if st.session_state.tree == _tree_id(tree):
+        return
+    st.session_state.tree = _tree_id(tree)
+    try:
+        partition = _first_partition(tree)
+    except MultirateError as error:
+        st.session_state.problems.append(f"The partition was left out: {error} The head is fast instead.")
+        partition = preset("head", tree, _k())
+    put(partition, tree)
+
+
 def partition_panel(tree: LayerTree) -> Partition | None:
     """Draw presets, groups and board for a network; return its partition, or None while it is unusable."""
-    _follow_tree(tree)
     _toolbar(tree)
-    rows = board_rows(tree)
     groups = current_groups()
     shown = [{"name": group.name, "period": group.period} for group in groups]
-    st.session_state.codes = layer_board(_tree_id(tree), rows, shown, st.session_state.codes, key=state.BOARD)
+    codes = layer_board(_tree_id(tree), _rows(tree), shown, st.session_state.codes, key=state.BOARD)
+    st.session_state.codes = codes
     try:
-        return assignment_from_codes(st.session_state.codes, tree, groups)
+        return assignment_from_codes(codes, tree, groups)
     except PartitionError as error:
         st.error(plain(error))
         return None
@@ -71,30 +87,23 @@ def period_input(group: GroupSpec, label: str) -> None:
     )
 
 
-def _follow_tree(tree: LayerTree) -> None:
-    """Give a network that has just come to the board its partition: from the link, the race, or the first preset."""
-    if st.session_state.tree == _tree_id(tree):
-        return
-    st.session_state.tree = _tree_id(tree)
-    try:
-        partition = _first_partition(tree)
-    except MultirateError as error:
-        st.session_state.problems.append(f"The partition was left out: {error} The head is fast instead.")
-        partition = preset("head", tree, _k())
-    put(partition, tree)
-
-
 def _first_partition(tree: LayerTree) -> Partition:
-    config = st.session_state.pop("restore_config", None)
+    config: RaceConfig | None = st.session_state.pop("restore_config", None)
     link, st.session_state.link = st.session_state.link, ""
     if config is not None:
-        specs = [arm.partition for arm in _board_first(config.arms) if arm.partition is not None]
-        return resolve(specs[0], tree) if specs else preset("all_fast", tree, _k())
+        return _partitions_of(config, tree)
     return links.decode(link, tree) if link else preset("head", tree, _k())
 
 
-def _board_first(arms: tuple[ArmConfig, ...]) -> list[ArmConfig]:
-    return sorted(arms, key=lambda arm: arm.name != arm.kind)
+def _partitions_of(config: RaceConfig, tree: LayerTree) -> Partition:
+    """Pin the arms of a race that have names of their own; return the partition of the others for the board."""
+    on_board = None
+    for arm in config.arms:
+        if arm.partition is not None and arm.name == arm.kind:
+            on_board = resolve(arm.partition, tree)
+        elif arm.partition is not None:
+            st.session_state.pins[arm.name] = links.encode(resolve(arm.partition, tree), tree)
+    return on_board or preset("head", tree, _k())
 
 
 def _k() -> int:
@@ -105,38 +114,36 @@ def _tree_id(tree: LayerTree) -> str:
     return f"{tree.model}:{tree.fingerprint}:{'x'.join(map(str, tree.input_shape))}:{tree.root.signature}"
 
 
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={LayerTree: _tree_id})
+def _rows(tree: LayerTree) -> list[dict[str, object]]:
+    return board_rows(tree)
+
+
 def _toolbar(tree: LayerTree) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox(
-            "Start from",
-            list(PRESETS),
-            index=None,
-            placeholder="a preset …",
-            format_func=lambda name: PRESETS[name],
-            key="in:preset",
-            on_change=_apply_preset,
-            args=(tree,),
-            width=220,
-            help="Sorts the parameters into fast and slow; then drag what you want elsewhere.",
-        )
+        with st.popover("Start from a preset"):
+            _presets(tree)
         for group in st.session_state.groups[2:]:
-            with st.container(width=120):
+            with st.container(width=130):
                 period_input(group, f"k of {group.name}")
         if len(st.session_state.groups) < MAX_BOARD_GROUPS:
             st.button("Add a group", on_click=_add_group, help="One more group with a period of its own.")
         if len(st.session_state.groups) > 2:
             last = st.session_state.groups[-1].name
             st.button(f"Remove “{last}”", on_click=_remove_group, help="Its parameters go to the group before it.")
-    st.caption(f"{count(tree.root.parameter_count)} parameters in {len(tree.trainable())} tensors. {tree.note}")
 
 
-def _apply_preset(tree: LayerTree) -> None:
-    name = st.session_state["in:preset"]
-    st.session_state["in:preset"] = None
-    if name is None:
-        return
+def _presets(tree: LayerTree) -> None:
+    st.caption("Sorts the parameters into fast and slow. Then drag what you want elsewhere.")
+    for name, title in PRESETS.items():
+        if name == "last_n":
+            st.number_input("n, for the last n layers", 1, 10_000, 3, key="in:last_n", persist_state="session")
+        st.button(title, key=f"preset:{name}", on_click=_apply_preset, args=(name, tree), width="stretch")
+
+
+def _apply_preset(name: str, tree: LayerTree) -> None:
     try:
-        put(preset(name, tree, _k()), tree)
+        put(preset(name, tree, _k(), int(st.session_state.get("in:last_n") or 3)), tree)
     except PartitionError as error:
         st.session_state.problems.append(str(error))
 

@@ -22,7 +22,7 @@ from multirate_core.config import (
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
 from multirate_core.models.catalog import MODELS
-from multirate_core.presets import recipe_for
+from multirate_core.presets import DEFAULT, RACE_PRESETS
 
 ARM_KINDS = ("sgd", "multirate", "frozen")
 BUDGETS = ("epochs", "seconds")
@@ -30,17 +30,19 @@ WEIGHTS = ("pretrained", "none", "file")
 AXES = ("seconds", "steps", "epochs")
 MAX_LINK_VALUE = 4_000
 
-_DEFAULT = recipe_for("glyph_net", "digits")
+_DEFAULT = RACE_PRESETS[DEFAULT]
+# Where no preset knows better: gentle enough for pretrained weights, and short.
+_USUAL = (Recipe(lr=0.005, momentum=0.9, batch_size=32), 3)
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything on the Explore page but the partition and the race; 0 means "the default of model or data"."""
 
-    model: str = "glyph_net"
+    model: str = _DEFAULT.model.name
     weights: str = "pretrained"
     weights_path: str = ""
-    data: str = "digits"
+    data: str = _DEFAULT.data.name
     data_path: str = ""
     image_size: int = 0
     num_classes: int = 0
@@ -48,7 +50,7 @@ class Settings:
     bad_images: str = "refuse"
     download: bool = False
     budget: str = "epochs"
-    epochs: int = _DEFAULT.epochs
+    epochs: int = _DEFAULT.budget.epochs or 20
     seconds: float = 60.0
     lr: float = _DEFAULT.recipe.lr
     momentum: float = _DEFAULT.recipe.momentum
@@ -60,6 +62,14 @@ class Settings:
     device: str = "auto"
     threads: int = 0
     axis: str = "seconds"
+
+
+def advice(model: str, data: str) -> tuple[Recipe, int]:
+    """Return the usual recipe and number of epochs for a network and a data set."""
+    for known in RACE_PRESETS.values():
+        if (known.model.name, known.data.name) == (model, data) and known.budget.epochs:
+            return known.recipe, known.budget.epochs
+    return _USUAL
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:
@@ -141,7 +151,7 @@ def check(settings: Settings) -> None:
     arm = ArmConfig("sgd", "sgd")
     RaceConfig(
         arms=(arm,),
-        data=_data(settings),
+        data=data_config(settings),
         recipe=_recipe(settings),
         budget=_budget(settings),
         seeds=tuple(range(settings.seeds)),
@@ -164,11 +174,11 @@ def race_config(settings: Settings, board: PartitionSpec, pinned: Mapping[str, P
     arms = [ArmConfig(kind, kind, None if kind == "sgd" else board, settings.drift) for kind in settings.arms]
     arms += [ArmConfig(name, "multirate", spec, settings.drift) for name, spec in pinned.items()]
     if not arms:
-        raise ConfigError("a race needs at least one arm, got none. Choose sgd, multirate or frozen under More settings.")
+        raise ConfigError("a race needs at least one arm, got none. Choose one under More settings.")
     return RaceConfig(
         arms=tuple(arms),
         model=ModelConfig(settings.model, settings.weights_path if settings.weights == "file" else settings.weights),
-        data=_data(settings),
+        data=data_config(settings),
         recipe=_recipe(settings),
         budget=_budget(settings),
         seeds=tuple(range(settings.seeds)),
@@ -203,7 +213,8 @@ def from_race(config: RaceConfig) -> Settings:
     )
 
 
-def _data(settings: Settings) -> DataConfig:
+def data_config(settings: Settings) -> DataConfig:
+    """Return the data part of the configuration; ConfigError if a value is out of range."""
     return DataConfig(
         name=settings.data,
         path=settings.data_path or None,

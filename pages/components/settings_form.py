@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from multirate_core.config import GroupSpec
 from multirate_core.data.catalog import DATASETS
 from multirate_core.data.paths import allowed_folders
 from multirate_core.models.catalog import MODELS
-from multirate_core.presets import recipe_for
 from pages.components import state
 from pages.components.partition_panel import period_input
-from pages.components.settings import ARM_KINDS, BUDGETS, WEIGHTS
+from pages.components.settings import ARM_KINDS, BUDGETS, WEIGHTS, Settings, advice
 from pages.components.text import plain
 
 ARM_TITLES = {
@@ -24,9 +24,9 @@ ARM_TITLES = {
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
-def main_settings(groups: tuple[GroupSpec, ...]) -> None:
-    """Draw the four settings that everybody needs."""
-    model, data, k, budget, unit = st.columns([3, 3, 1.3, 1.5, 2], vertical_alignment="bottom")
+def main_settings(groups: tuple[GroupSpec, ...]) -> DeltaGenerator:
+    """Draw the four settings that everybody needs; return the place for the button that starts the race."""
+    model, data, k, budget, unit, button = st.columns([3, 3, 1.3, 1.5, 2.2, 2], vertical_alignment="bottom")
     with model:
         _select("Model", "model", {name: info.title for name, info in MODELS.items()}, on_change=recommend)
     with data:
@@ -40,6 +40,7 @@ def main_settings(groups: tuple[GroupSpec, ...]) -> None:
         )
     with budget:
         _budget_input()
+    return button
 
 
 def more_settings() -> None:
@@ -59,15 +60,15 @@ def more_settings() -> None:
 
 def recommend() -> None:
     """Follow a change of model or data with their usual recipe, but keep what the user has typed."""
-    now = state.settings()
-    advised = recipe_for(now.model, now.data)
-    before = st.session_state.get("advised") or recipe_for("glyph_net", "digits")
+    now, default = state.settings(), Settings()
+    old_recipe, old_epochs = advice(*st.session_state.get("advised_for", (default.model, default.data)))
+    recipe, epochs = advice(now.model, now.data)
     for name in ("lr", "momentum", "weight_decay", "batch_size"):
-        if getattr(now, name) == getattr(before.recipe, name):
-            st.session_state[state.field_key(name)] = getattr(advised.recipe, name)
-    if now.epochs == before.epochs:
-        st.session_state[state.field_key("epochs")] = advised.epochs
-    st.session_state.advised = advised
+        if getattr(now, name) == getattr(old_recipe, name):
+            st.session_state[state.field_key(name)] = getattr(recipe, name)
+    if now.epochs == old_epochs:
+        st.session_state[state.field_key("epochs")] = epochs
+    st.session_state.advised_for = (now.model, now.data)
 
 
 def _budget_input() -> None:
@@ -101,7 +102,7 @@ def _recipe() -> None:
     _number("Momentum", "momentum", 0.0, 0.9999, 0.05, None, "%.4g")
     _number("Weight decay", "weight_decay", 0.0, 1e6, 0.0001, None, "%.5g")
     _number("Batch size", "batch_size", 1, 65_536, 8)
-    _toggle("Linear drift", "drift", "Slow groups move along their held momentum at every step. Off: one jump per cycle.")
+    _toggle("Linear drift", "drift", "Slow groups move at every step. Off: one jump per cycle.")
 
 
 def _race() -> None:

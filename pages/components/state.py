@@ -48,7 +48,7 @@ def start() -> None:
         race = ""
     st.session_state.race = race
     # A link that names only a race restores the whole screen from that race.
-    st.session_state.restore = bool(race) and not {name for name in params} - {RACE_PARAM}
+    st.session_state.restore = bool(race) and not set(params) - {RACE_PARAM}
     st.session_state.groups = FAST_AND_SLOW
     st.session_state.tree = ""
     st.session_state.codes = ""

@@ -1,0 +1,85 @@
+"""The command line that races a configuration again: the inverse of `cli.settings`. No torch."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from multirate_core.config import ArmConfig, DataConfig, PartitionSpec, RaceConfig
+from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset
+
+PROGRAM = "python -m multirate_core compare"
+
+
+def command_line(config: RaceConfig, partition_file: str = "partition.json") -> str:
+    """Return one line for a shell; options that the preset has already are left out.
+
+    Args:
+        config: of the race; only the arms sgd, multirate and frozen can be named on the command line.
+        partition_file: where the partition file was put; named only if patterns after --fast-pattern cannot say it.
+    """
+    base = _closest_preset(config)
+    words = [*_words(_options(config, base)), *_partition(config, partition_file)]
+    flags = ["--download"] * config.data.download + ["--no-drift"] * any(not arm.drift for arm in config.arms)
+    return " ".join([PROGRAM, "--preset", base.name, *map(shlex.quote, words), *flags, "--json"])
+
+
+def _closest_preset(config: RaceConfig) -> RacePreset:
+    for preset in RACE_PRESETS.values():
+        if (preset.model.name, preset.data.name) == (config.model.name, config.data.name):
+            return preset
+    return RACE_PRESETS[DEFAULT]
+
+
+def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (option, value, value without it)."""
+    # Naming another data set drops what the preset says about its own.
+    data = base.data if base.data.name == config.data.name else DataConfig(config.data.name)
+    yield "--model", config.model.name, base.model.name
+    yield "--weights", config.model.weights, base.model.weights
+    yield "--data", config.data.name, base.data.name
+    yield "--data-path", config.data.path, data.path
+    for name in ("image_size", "num_classes", "train_images", "bad_images"):
+        yield f"--{name.replace('_', '-')}", getattr(config.data, name), getattr(data, name)
+    for name in ("lr", "momentum", "weight_decay", "batch_size"):
+        yield f"--{name.replace('_', '-')}", getattr(config.recipe, name), getattr(base.recipe, name)
+    for name in ("epochs", "seconds"):
+        yield f"--{name}", getattr(config.budget, name), getattr(base.budget, name)
+    yield "--seeds", len(config.seeds), 1
+    yield "--device", config.device, "auto"
+    yield "--threads", config.threads, None
+
+
+def _words(options: Iterator[tuple[str, Any, Any]]) -> Iterator[str]:
+    for option, value, default in options:
+        if value is not None and value != default:
+            yield option
+            yield str(value)
+
+
+def _partition(config: RaceConfig, file: str) -> list[str]:
+    arms = [arm for arm in config.arms if arm.name == arm.kind]
+    words = ["--arms", ",".join(arm.kind for arm in arms)]
+    spec = _spec(arms)
+    if spec is None:
+        return words
+    fast = _fast_patterns(spec)
+    if fast is None:
+        return [*words, "--partition", file]
+    patterns = [word for pattern in fast for word in ("--fast-pattern", pattern)]
+    return [*words, *patterns, "--k", str(spec.groups[1].period)]
+
+
+def _spec(arms: list[ArmConfig]) -> PartitionSpec | None:
+    return next((arm.partition for arm in arms if arm.partition is not None), None)
+
+
+def _fast_patterns(spec: PartitionSpec) -> list[str] | None:
+    """Return the patterns of the fast group, or None if the partition is more than "these are fast, the rest slow"."""
+    if [group.name for group in spec.groups] != ["fast", "slow"] or spec.groups[0].period != 1:
+        return None
+    *first, last = [(rule.pattern, rule.group) for rule in spec.rules]
+    if last != ("*", "slow") or not first or any(group != "fast" for _, group in first):
+        return None
+    return [pattern for pattern, _ in first]

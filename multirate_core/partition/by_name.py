@@ -1,0 +1,47 @@
+"""Parameter groups for `MultirateSGD` straight from patterns on a model's parameter names: for your own training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from multirate_core.checks import require_period
+from multirate_core.config import GroupSpec
+from multirate_core.errors import PartitionError
+from multirate_core.partition.partition import Partition, param_groups, shorten
+from multirate_core.partition.patterns import matches
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def param_groups_by_rules(
+    model: nn.Module, periods: Mapping[str, int], rules: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Sort a model's trainable parameters into groups; the first rule that matches a parameter wins.
+
+    Args:
+        model: whose `named_parameters` are sorted; parameters with `requires_grad` False are left out.
+        periods: name of each group -> its period in steps, >= 1; one of them is 1.
+        rules: (pattern, name of a group), in order; `*` crosses dots, a module path means all below it.
+
+    Returns:
+        Groups with "params", "name" and "period", ready for `MultirateSGD`.
+
+    Raises:
+        PartitionError: a parameter that no rule matches, a rule for an unknown group, or nothing with period 1.
+        ConfigError: a period is no whole number >= 1.
+    """
+    for period in periods.values():
+        require_period(period)
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    chosen = {name: _group_of(name, rules) for name in names}
+    missing = [name for name, group in chosen.items() if group is None]
+    if missing:
+        raise PartitionError(f"no rule matches {shorten(missing)}. Add a rule, or a last one for '*'.")
+    groups = tuple(GroupSpec(name, period) for name, period in periods.items())
+    return param_groups(Partition(groups, {name: group for name, group in chosen.items() if group}), model)
+
+
+def _group_of(name: str, rules: Sequence[tuple[str, str]]) -> str | None:
+    return next((group for pattern, group in rules if matches(pattern, name)), None)

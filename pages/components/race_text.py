@@ -1,0 +1,153 @@
+"""What the pages say about a race: its state in words, the difference of two, rows and files. No streamlit."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from multirate_core.config import RaceConfig
+from multirate_core.config_json import to_dict
+from multirate_core.events import Evaluated
+from multirate_core.store import LaneRow, RaceRow
+from pages.components.text import duration
+
+OUTCOME_WORDS = {
+    "finished": "finished",
+    "stopped": "stopped on request",
+    "diverged": "diverged",
+    "out_of_memory": "ran out of memory",
+    "failed": "failed",
+    "lost": "lost: its worker died",
+}
+CURVE_COLUMNS = ("race", "lane", "seed", "arm", "step", "epoch", "train_seconds", "accuracy", "loss", "reason")
+
+
+def state_line(row: RaceRow) -> str:
+    """Return one line about where a race is."""
+    if row.state == "ended":
+        return f"{OUTCOME_WORDS[row.outcome or 'finished'].capitalize()}."
+    if row.state == "queued":
+        wait = "" if row.wait_seconds is None else f", in about {duration(row.wait_seconds)}"
+        return f"Waiting for {' or '.join(row.candidates)}: number {row.queue_position} in the queue{wait}."
+    if row.state == "starting":
+        return f"Starting a worker on {row.device} …"
+    if row.state == "paused":
+        return f"Paused. After two minutes {row.device} goes to the next race."
+    if row.state == "parked":
+        return f"Paused; {row.device} was given to the next race. Resume waits for it again."
+    left = "" if row.seconds_left is None else f", about {duration(row.seconds_left)} left"
+    return f"{row.phase or 'Running'} on {row.device}{left}"
+
+
+def budget_text(config: RaceConfig) -> str:
+    """Return the budget: "20 epochs" or "60 s"."""
+    return f"{config.budget.epochs} epochs" if config.budget.epochs is not None else f"{config.budget.seconds:g} s"
+
+
+def arms_text(config: RaceConfig) -> str:
+    """Return the arms with the periods of their groups: "sgd, multirate (1, 5)"."""
+    words = []
+    for arm in config.arms:
+        periods = f" ({', '.join(str(group.period) for group in arm.partition.groups)})" if arm.partition else ""
+        words.append(arm.name + periods)
+    return ", ".join(words)
+
+
+def difference(one: RaceConfig, other: RaceConfig) -> list[tuple[str, str, str]]:
+    """Return (setting, value in one, value in the other) for every setting that differs."""
+    a, b = dict(_flat(to_dict(one))), dict(_flat(to_dict(other)))
+    keys = [*a, *(key for key in b if key not in a)]
+    return [(key, a.get(key, "–"), b.get(key, "–")) for key in keys if a.get(key) != b.get(key)]
+
+
+def table_row(row: RaceRow) -> dict[str, Any]:
+    """Return a race as a row of the Runs page; accuracies as fractions, None where unknown."""
+    lanes = (row.summary or {}).get("lanes", [])
+    return {
+        "Race": row.id,
+        "Started": row.created_at,
+        "State": OUTCOME_WORDS[row.outcome] if row.outcome else row.state,
+        "Model": row.config.model.name,
+        "Data": row.config.data.name,
+        "Arms": arms_text(row.config),
+        "Budget": budget_text(row.config),
+        "Seeds": len(row.config.seeds),
+        "SGD accuracy": _mean(lanes, row.config, "sgd"),
+        "Multirate accuracy": _mean(lanes, row.config, "multirate"),
+        "Time ratio": _time_ratio(lanes, row.config),
+    }
+
+
+def runs_csv(rows: Iterable[RaceRow]) -> str:
+    """Return one line per race and lane: configuration, outcome and final numbers."""
+    table = [{**_race_cells(row), **lane} for row in rows for lane in (row.summary or {}).get("lanes", [{}])]
+    return _csv(list(dict.fromkeys(key for line in table for key in line)), table)
+
+
+def curves_csv(row: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluated]) -> str:
+    """Return one line per evaluation of a race."""
+    of = {lane.lane: lane for lane in lanes}
+    table = [
+        {"race": row.id, "lane": test.lane, "seed": of[test.lane].seed, "arm": of[test.lane].arm}
+        | {name: getattr(test, name) for name in CURVE_COLUMNS[4:]}
+        for test in tests
+    ]
+    return _csv(CURVE_COLUMNS, table)
+
+
+def _race_cells(row: RaceRow) -> dict[str, Any]:
+    config = json.dumps(to_dict(row.config), ensure_ascii=False)
+    return {"race": row.id, "created_at": row.created_at, "device": row.device, "race_outcome": row.outcome} | {
+        "model": row.config.model.name,
+        "data": row.config.data.name,
+        "config": config,
+    }
+
+
+def _csv(columns: Sequence[str], table: Iterable[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _safe(value) for key, value in line.items()} for line in table)
+    return out.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    """Keep a spreadsheet from taking a text for a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def _flat(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value):
+        for number, item in enumerate(value):
+            yield from _flat(item, f"{path}[{number}]")
+    else:
+        yield path, json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+
+
+def _of_kind(lanes: Sequence[Mapping[str, Any]], config: RaceConfig, kind: str) -> list[Mapping[str, Any]]:
+    names = [arm.name for arm in config.arms if arm.kind == kind][:1]
+    return [lane for lane in lanes if lane["arm"] in names]
+
+
+def _mean(lanes: Sequence[Mapping[str, Any]], config: RaceConfig, kind: str) -> float | None:
+    found = [lane["final_accuracy"] for lane in _of_kind(lanes, config, kind)]
+    return sum(found) / len(found) if found and None not in found else None
+
+
+def _time_ratio(lanes: Sequence[Mapping[str, Any]], config: RaceConfig) -> float | None:
+    """Return multirate's training seconds per step over SGD's; None before both ended."""
+    ratio = []
+    for kind in ("multirate", "sgd"):
+        own = _of_kind(lanes, config, kind)
+        steps = sum(lane["steps"] for lane in own)
+        if not steps:
+            return None
+        ratio.append(sum(lane["train_seconds"] for lane in own) / steps)
+    return ratio[0] / ratio[1] if ratio[1] else None

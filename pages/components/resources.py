@@ -1,0 +1,50 @@
+"""What all sessions of this server share: the backend, layer trees under way, and the store's upkeep."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+
+import streamlit as st
+
+from multirate_core import home
+from multirate_core.backends.local_process import LocalProcess
+from multirate_core.backends.protocol import Backend
+from multirate_core.errors import StoreError
+from multirate_core.layers import describe
+from multirate_core.layers.tree import LayerTree
+
+RETRY_AFTER_S = 20.0
+
+_lock = threading.Lock()
+_started: dict[describe.TreeRequest, tuple[subprocess.Popen[bytes], float]] = {}
+
+
+def backend() -> Backend:
+    """Return where races run."""
+    return LocalProcess(home.store_path())
+
+
+def tidy_store() -> None:
+    """Mark races whose worker died as lost and start the next ones; an unusable store is said on the page."""
+    try:
+        backend().tend()
+    except StoreError as error:
+        st.error(f"{error}")
+
+
+def layer_tree(request: describe.TreeRequest) -> LayerTree | describe.DescribeError | None:
+    """Return a network's tree, or start making it in another process and return None until it is there."""
+    with _lock:
+        if request in _started:
+            process, started_at = _started[request]
+            answer = describe.outcome(request, process)
+            if not isinstance(answer, describe.DescribeError) or time.monotonic() - started_at < RETRY_AFTER_S:
+                return answer
+        else:
+            answer = describe.read(request)
+            if isinstance(answer, LayerTree):
+                return answer
+        _started[request] = (describe.start(request), time.monotonic())
+        return None

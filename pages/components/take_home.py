@@ -1,0 +1,80 @@
+"""Take it with you: the partition as a file, the lines for your own training loop, and the command line."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from multirate_core.cli.command_line import command_line
+from multirate_core.config import PartitionSpec, RaceConfig
+from multirate_core.errors import MultirateError
+from multirate_core.layers.tree import LayerTree
+from multirate_core.partition import files
+from pages.components.partition_panel import load_file
+
+SNIPPET = """\
+from multirate_core.optim import MultirateSGD
+from multirate_core.partition.by_name import param_groups_by_rules
+
+# The first pattern that matches a parameter's name decides; period 1 is updated at every step.
+PERIODS = {periods}
+RULES = [
+{rules}
+]
+
+# `model`, `loader` and `loss_fn` are your own; the loop is an ordinary one.
+optimizer = MultirateSGD(
+    param_groups_by_rules(model, PERIODS, RULES),
+    lr={lr!r}, momentum={momentum!r}, weight_decay={weight_decay!r}, drift={drift!r},
+)
+for x, y in loader:
+    optimizer.zero_grad()
+    loss_fn(model(x), y).backward()
+    optimizer.step()
+"""
+
+
+def take_home(spec: PartitionSpec, config: RaceConfig | None, tree: LayerTree) -> None:
+    """Draw downloads and snippets for the partition on the board."""
+    with st.expander("Take it with you"):
+        left, right = st.columns(2, gap="medium")
+        with left:
+            _file(spec, tree)
+        with right:
+            st.markdown("**Command line**, for the same race")
+            if config is not None:
+                st.code(command_line(config), language="sh", wrap_lines=True)
+        if config is not None:
+            st.markdown("**In your own training loop**")
+            st.code(snippet(spec, config), language="python")
+
+
+def snippet(spec: PartitionSpec, config: RaceConfig) -> str:
+    """Return lines that run as they stand where `model`, `loader` and `loss_fn` exist."""
+    recipe = config.recipe
+    return SNIPPET.format(
+        periods={group.name: group.period for group in spec.groups},
+        rules="\n".join(f"    ({rule.pattern!r}, {rule.group!r})," for rule in spec.rules),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        drift=all(arm.drift for arm in config.arms),
+    )
+
+
+def _file(spec: PartitionSpec, tree: LayerTree) -> None:
+    st.markdown("**Partition file**, for the command line and for later")
+    name = f"{tree.model}.multirate.json"
+    st.download_button("Download the partition", files.dumps(spec), name, "application/json", on_click="ignore")
+    st.file_uploader(
+        "Load a partition file", type="json", max_upload_size=1, key="in:file", on_change=_load, args=(tree,)
+    )
+
+
+def _load(tree: LayerTree) -> None:
+    upload = st.session_state.get("in:file")
+    if upload is None:
+        return
+    try:
+        load_file(upload.getvalue(), tree)
+    except MultirateError as error:
+        st.session_state.problems.append(f"{upload.name[:80]} was not loaded: {error}")

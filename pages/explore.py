@@ -1,0 +1,98 @@
+"""The main screen: settings, the layer board, and the race."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from multirate_core.config import RaceConfig
+from multirate_core.errors import MultirateError
+from multirate_core.layers.tree import LayerTree
+from multirate_core.partition import links
+from multirate_core.partition.partition import Partition, to_spec
+from pages.components import state
+from pages.components.arms_panel import arms_panel, pinned_specs
+from pages.components.partition_panel import current_groups, partition_panel, prepare
+from pages.components.race_panel import race_panel
+from pages.components.resources import backend
+from pages.components.settings import race_config
+from pages.components.settings_form import main_settings, more_settings
+from pages.components.take_home import take_home
+from pages.components.text import plain
+from pages.components.tree_source import current_tree, show_missing_tree
+
+
+def page() -> None:
+    """Draw the page; the race button's place is kept, since it needs the board that is drawn after it."""
+    _restore()
+    source = current_tree()
+    if source.tree is not None:
+        prepare(source.tree)
+    with st.container(border=True):
+        button = main_settings(current_groups())
+        more_settings()
+    notices = st.container()
+    left, right = st.columns([1, 1], gap="medium")
+    with left:
+        if source.tree is None:
+            show_missing_tree(source)
+            partition = config = None
+        else:
+            partition, config = _board(source.tree, source.problem)
+    with button:
+        _race_button(config)
+    with right:
+        race_panel(st.session_state.race)
+    with notices:
+        _show_problems()
+    link = links.encode(partition, source.tree) if partition and source.tree else st.session_state.link
+    state.publish(link, st.session_state.pins, st.session_state.race)
+
+
+def _board(tree: LayerTree, problem: str) -> tuple[Partition | None, RaceConfig | None]:
+    if problem:
+        st.error(plain(problem))
+    partition = partition_panel(tree)
+    if partition is None:
+        return None, None
+    spec = to_spec(partition, tree)
+    arms_panel(partition, tree)
+    try:
+        config = race_config(state.settings(), spec, pinned_specs(tree))
+    except MultirateError as error:
+        st.error(plain(error))
+        config = None
+    take_home(spec, config, tree)
+    return partition, None if problem else config
+
+
+def _race_button(config: RaceConfig | None) -> None:
+    if not st.button("Race", type="primary", icon=":material/flag:", disabled=config is None, width="stretch"):
+        return
+    try:
+        assert config is not None  # a disabled button cannot be pressed
+        st.session_state.race = backend().submit(config)
+    except MultirateError as error:
+        st.session_state.problems.append(str(error))
+
+
+def _restore() -> None:
+    """A link that names only a race restores the whole screen from it."""
+    if not st.session_state.restore:
+        return
+    st.session_state.restore = False
+    try:
+        row = backend().status(st.session_state.race)
+    except MultirateError as error:
+        st.session_state.problems.append(str(error))
+        return
+    state.open_race(row.id, row.config)
+
+
+def _show_problems() -> None:
+    """Show what went wrong since the last run, once."""
+    for text in st.session_state.problems:
+        st.warning(plain(text))
+    st.session_state.problems = []
+
+
+page()
