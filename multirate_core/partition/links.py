@@ -1,8 +1,8 @@
 """A partition as a short text for a URL: about 15 characters for a preset, up to 100 for an unruly split of ResNet-152.
 
 base64url of: a head byte (version and layout), 2 bytes of the network's fingerprint, 3 bytes of a check sum over the
-names of the parameters and all that follows, then the body: a table of the groups and the group of every parameter. The groups are
-written in the shortest of eight layouts: one symbol per parameter or per layer, as bits or as runs, deflated or not.
+names of the parameters and all that follows, then the body: a table of the groups, and the group of every parameter in
+the shortest of eight layouts: one symbol per parameter or per layer, as bits or as runs, deflated or not.
 """
 
 from __future__ import annotations

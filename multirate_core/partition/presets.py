@@ -58,27 +58,32 @@ def _head(tree: LayerTree) -> set[str]:
 
 
 def _last_block_and_head(tree: LayerTree) -> set[str]:
-    """Return the head, the last block before it, and what stands between the two (a last norm).
+    """Return the head, the last block before it, and what stands between the two (a last norm, a hidden layer).
 
     Blocks are the compound modules beside each other at the first level that has several: `layer1` to `layer4` of a
     ResNet, the encoder layers of a ViT. A network of single layers has its layers as blocks.
     """
     head = _head(tree)
     members = _level_of_blocks(tree.root, head)
-    compound = [node for node in members if _is_compound(node)]
-    last = (compound or members)[-1:]
+    blocks = [node for node in members if head.isdisjoint(_owned(node))]
+    last = ([node for node in blocks if _is_compound(node)] or blocks or members)[-1:]
     after = members[members.index(last[0]) :] if last else []
     return head | _below(tree, (node.path for node in after))
 
 
 def _level_of_blocks(node: LayerNode, head: set[str]) -> list[LayerNode]:
     """Return the modules beside each other that hold the body, going down while one compound module holds it."""
-    members = [child for child in node.children if _owned(child) - head]
-    compound = [child for child in members if _is_compound(child)]
+    known = node.output_shape is not None
+    members = [child for child in node.children if _owned(child) - head and (_runs(child) or not known)]
+    compound = [child for child in members if _is_compound(child) and head.isdisjoint(_owned(child))]
     if len(compound) != 1:
         return members
-    below = _level_of_blocks(compound[0], head)
-    return below + members[members.index(compound[0]) + 1 :]
+    return _level_of_blocks(compound[0], head) + members[members.index(compound[0]) + 1 :]
+
+
+def _runs(node: LayerNode) -> bool:
+    """Tell a module that works from one that is passed by, such as an auxiliary head."""
+    return node.output_shape is not None or any(_runs(child) for child in node.children)
 
 
 def _is_compound(node: LayerNode) -> bool:

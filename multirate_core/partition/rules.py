@@ -6,10 +6,13 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 from multirate_core.config import Rule
 from multirate_core.layers.tree import LayerNode, LayerTree
 from multirate_core.partition.patterns import escape, paths_to
+
+FEW_RULES = 4  # so few paths need no globs
 
 Plan = tuple[int, tuple[Rule, ...]]
 
@@ -21,8 +24,9 @@ def short_rules(assignment: Mapping[str, str], tree: LayerTree) -> tuple[Rule, .
         assignment: the group of every trainable parameter, at least one.
     """
     by_path = _rules_by_path(assignment, tree)
-    by_glob = _rules_by_glob(assignment, limit=len(by_path) - 1)
-    return by_glob or by_path
+    if len(by_path) <= FEW_RULES:
+        return by_path
+    return _rules_by_glob(assignment, limit=len(by_path) - 1) or by_path
 
 
 def _rules_by_path(assignment: Mapping[str, str], tree: LayerTree) -> tuple[Rule, ...]:
@@ -57,14 +61,14 @@ def _join(first: Plan, second: Plan) -> Plan:
 def _rules_by_glob(assignment: Mapping[str, str], limit: int) -> tuple[Rule, ...]:
     """Return at most `limit` rules such as "*.bias", each within one group; () if they do not suffice.
 
-    Greedy: always the pattern that covers most of what is left. A gain can only shrink, so the heap's first entry is the
-    best one as soon as its gain has been counted again.
+    Greedy: always the pattern that covers most of what is left. A gain can only shrink, so the heap's first entry is
+    the best one as soon as its gain has been counted again.
     """
     rest = Counter(assignment.values()).most_common(1)[0][0]
     left = {name for name, group in assignment.items() if group != rest}
     covered = {
         pattern: names
-        for pattern, names in _covered_by_pattern(assignment).items()
+        for pattern, names in _covered_by_pattern(tuple(assignment)).items()
         if names <= left and len({assignment[name] for name in names}) == 1
     }
     heap = [(-len(names), "*" in pattern, len(pattern), pattern) for pattern, names in covered.items()]
@@ -83,9 +87,10 @@ def _rules_by_glob(assignment: Mapping[str, str], limit: int) -> tuple[Rule, ...
     return () if left or limit < 1 else (*rules, Rule("*", rest))
 
 
-def _covered_by_pattern(assignment: Mapping[str, str]) -> dict[str, set[str]]:
+@lru_cache(maxsize=16)
+def _covered_by_pattern(names: tuple[str, ...]) -> Mapping[str, set[str]]:
     covered: dict[str, set[str]] = {}
-    for name in assignment:
+    for name in names:
         for path in paths_to(name):
             for pattern in itertools.chain([escape(path)], _endings(path)):
                 covered.setdefault(pattern, set()).add(name)
@@ -93,8 +98,8 @@ def _covered_by_pattern(assignment: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def _endings(path: str) -> Iterator[str]:
-    """Yield globs for the last one and two parts of a path: "*.bn1", "*.downsample.1"; none that begins by a number."""
+    """Yield globs for the last one to three parts of a path: "*.bn1", "*.mlp.0.weight"; none that begins by a number."""
     parts = path.split(".")
-    for count in range(1, min(3, len(parts))):
+    for count in range(1, min(4, len(parts))):
         if not parts[-count].isdigit():
             yield f"*.{escape('.'.join(parts[-count:]))}"
