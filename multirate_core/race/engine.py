@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 import torch
@@ -12,14 +12,13 @@ import torch
 from multirate_core.config import RaceConfig
 from multirate_core.data import registry as data_registry
 from multirate_core.data.catalog import DataShape, data_shape
-from multirate_core.events import EnvironmentFound, Event, Outcome, PhaseChanged
-from multirate_core.layers.build import layer_tree
+from multirate_core.events import EnvironmentFound, Event, PhaseChanged
 from multirate_core.models import registry as model_registry
 from multirate_core.models.catalog import model_info
 from multirate_core.models.registry import BuiltModel
-from multirate_core.partition import Partition, resolve
 from multirate_core.race.device import choose_device, cpu_threads, environment
 from multirate_core.race.lanes import race_lanes
+from multirate_core.race.partitions import resolve_partitions
 from multirate_core.race.seed import Control
 from multirate_core.race.start import RaceParts
 from multirate_core.training.batches import drops_single, steps_per_epoch
@@ -47,7 +46,7 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
         yield PhaseChanged(f"building {config.model.name}")
         shape = data_shape(config.data, model_info(config.model.name))
         first = _build(config, shape, config.seeds[0], device)
-        partitions = resolve_partitions(config, first, shape)
+        partitions = resolve_partitions(config, first.module)
         yield PhaseChanged(f"loading {config.data.name}")
         split = yield from _watched(lambda say: _load(config, shape, say), control)
         if split is None:
@@ -63,22 +62,6 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
         yield EnvironmentFound(environment(device) | _facts(parts, first))
         del first
         yield from race_lanes(parts, control)
-
-
-def overall_outcome(lanes: Sequence[Outcome | None]) -> Outcome:
-    """Return the outcome of a race from those of its lanes (None: never started): one arm may diverge alone."""
-    if any(outcome in ("stopped", None) for outcome in lanes):
-        return "stopped"
-    return "diverged" if all(outcome == "diverged" for outcome in lanes) else "finished"
-
-
-def resolve_partitions(config: RaceConfig, built: BuiltModel, shape: DataShape) -> tuple[Partition | None, ...]:
-    """Resolve every arm's partition on the network; None for plain SGD. PartitionError if one does not fit."""
-    if all(arm.partition is None for arm in config.arms):
-        return (None,) * len(config.arms)
-    size = (shape.channels, shape.image_size, shape.image_size)
-    tree = layer_tree(built.module, size, config.model.name, built.head)
-    return tuple(resolve(arm.partition, tree) if arm.partition is not None else None for arm in config.arms)
 
 
 def _build(config: RaceConfig, shape: DataShape, seed: int, device: torch.device) -> BuiltModel:

@@ -21,8 +21,8 @@ class Marks:
         """Return the first mark after a lane's clock, or infinity while the spacing is not known."""
         if self.spacing_s is None:
             return math.inf
-        mark = (math.floor(train_seconds / self.spacing_s) + 1) * self.spacing_s
-        return mark if mark > train_seconds else mark + self.spacing_s
+        passed = math.floor(train_seconds / self.spacing_s + 1e-9)  # a clock on a mark, but for rounding, passed it
+        return (passed + 1) * self.spacing_s
 
     def fit_to(self, slowest_total_s: float) -> None:
         """Spread 20 marks over the longest expected training time of a lane; later lanes keep the spacing."""

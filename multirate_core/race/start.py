@@ -11,7 +11,7 @@ import torch
 
 from multirate_core.arms import ArmOptimizer, make_optimizer
 from multirate_core.config import ArmConfig, RaceConfig
-from multirate_core.data.registry import DataSplit
+from multirate_core.data.split import DataSplit
 from multirate_core.models.registry import BuiltModel
 from multirate_core.partition import Partition
 from multirate_core.training.batches import Images, TrainingOrder, drops_single

@@ -1,0 +1,83 @@
+"""Whole recipes by name: network, data, partition, k and training, to start from. No torch."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from multirate_core.config import Budget, DataConfig, ModelConfig, Recipe
+from multirate_core.errors import ConfigError
+
+DEFAULT: Final = "digits"
+
+
+@dataclass(frozen=True)
+class RacePreset:
+    """A recipe that single settings can override.
+
+    Args:
+        name: as on the command line.
+        title: as people read it.
+        note: what it shows and what it needs, in words.
+        model: network and weights.
+        data: images.
+        recipe: training, the same for every arm.
+        budget: of every arm.
+        fast: the partition, a name of `partition.presets.PRESETS`.
+        k: period of the slow group.
+    """
+
+    name: str
+    title: str
+    note: str
+    model: ModelConfig
+    data: DataConfig
+    recipe: Recipe
+    budget: Budget
+    fast: str = "head"
+    k: int = 5
+
+
+_ALL = (
+    RacePreset(
+        name="digits",
+        title="Handwritten digits",
+        note="A small network, pretrained on rendered letters, learns handwritten digits. Needs no download.",
+        model=ModelConfig("glyph_net", "pretrained"),
+        data=DataConfig("digits"),
+        recipe=Recipe(lr=0.02, momentum=0.9, batch_size=32),
+        budget=Budget(epochs=20),
+    ),
+    RacePreset(
+        name="fashion",
+        title="Fashion-MNIST from scratch",
+        note="A ResNet-18 without pretraining learns pictures of clothes. Needs the 31 MB data set.",
+        model=ModelConfig("resnet18", "none"),
+        data=DataConfig("fashion_mnist"),
+        recipe=Recipe(lr=0.01, momentum=0.9, batch_size=64),
+        budget=Budget(epochs=1),
+        fast="last_block_head",
+    ),
+    RacePreset(
+        name="photos",
+        title="A folder of photos",
+        note="SqueezeNet with ImageNet weights learns your own classes. Needs a folder of images (--data-path).",
+        model=ModelConfig("squeezenet1_1", "pretrained"),
+        data=DataConfig("folder"),
+        recipe=Recipe(lr=0.001, momentum=0.9, batch_size=16),
+        budget=Budget(epochs=5),
+    ),
+)
+
+RACE_PRESETS: Final = MappingProxyType({preset.name: preset for preset in _ALL})
+
+
+def race_preset(name: str) -> RacePreset:
+    """Return a recipe; ConfigError offers the known names."""
+    if name in RACE_PRESETS:
+        return RACE_PRESETS[name]
+    near = difflib.get_close_matches(name, RACE_PRESETS, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    raise ConfigError(f"unknown preset {name[:80]!r}; allowed: {', '.join(RACE_PRESETS)}{hint}")
