@@ -65,6 +65,8 @@ def require_separate(group: ParamGroup, others: Sequence[ParamGroup]) -> None:
         raise PartitionError(f"two groups are called {name!r}; names must differ. Rename one of them.")
     owner = {id(weight): other["name"] for other in others for weight in other["params"]}
     for weight_id, label, _ in labelled_parameters(group):
+        if owner.get(weight_id) == name:
+            raise PartitionError(f"{label} is listed twice in group {name!r}. List it once.")
         if weight_id in owner:
             raise PartitionError(
                 f"{label} is in two groups, {owner[weight_id]!r} and {name!r}; a parameter belongs to exactly one. "
@@ -132,14 +134,13 @@ def _require_same_group(saved: ParamGroup, group: ParamGroup) -> None:
             "Load what MultirateSGD.state_dict() returned."
         )
     require_options(saved)
-    for what, theirs, ours in (
-        ("name", saved["name"], group["name"]),
-        ("number of parameters", len(saved["params"]), len(group["params"])),
-        ("parameter names", saved.get("param_names"), group.get("param_names")),
-    ):
-        if theirs != ours and None not in (theirs, ours):
+    compared = [("name", saved["name"], group["name"]), ("size", len(saved["params"]), len(group["params"]))]
+    if "param_names" in saved and "param_names" in group:
+        compared += [("parameter", *names) for names in zip(saved["param_names"], group["param_names"], strict=False)]
+    for what, theirs, ours in compared:
+        if theirs != ours:
             raise PartitionError(
-                f"group {group['name']!r} was saved with another {what}: {theirs!r}, expected {ours!r}. "
+                f"group {group['name']!r} was saved with another {what}: got {theirs!r}, expected {ours!r}. "
                 "Build the optimiser with the same partition first."
             )
 
@@ -149,7 +150,8 @@ def _require_same_shapes(saved: ParamGroup, group: ParamGroup, state: Mapping[An
     positions = range(len(group["params"]))
     since, drifting = saved["steps_since_refresh"], saved["drifting"] or []
     if not all(i in positions for i in (*drifting, *saved["frozen"])) or (since is not None and since < 1):
-        raise ConfigError(f"the place in the cycle of group {group['name']!r} is damaged: {saved}. Load another state.")
+        place = {key: saved[key] for key in PLACE}
+        raise ConfigError(f"the place in the cycle of group {group['name']!r} is damaged: {place}. Load another state.")
     for i, (saved_id, (_, label, weight)) in enumerate(zip(saved["params"], labelled_parameters(group), strict=True)):
         momentum_buffer = state.get(saved_id, {}).get("momentum_buffer")
         if momentum_buffer is None and i in drifting:

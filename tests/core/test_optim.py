@@ -261,6 +261,56 @@ def test_raising_the_period_of_plain_sgd_in_mid_training_never_rests() -> None:
     assert all(later < earlier for earlier, later in itertools.pairwise(positions))
 
 
+@pytest.mark.parametrize("drift", [True, False])
+def test_every_group_is_due_at_step_0_even_if_its_period_was_raised_before(drift: bool) -> None:
+    fast, slow = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = MultirateSGD([{"params": [fast]}, {"params": [slow], "period": 2}], lr=0.1, drift=drift)
+    optimizer.param_groups[1]["period"] = 5
+    one_step(optimizer, fast, slow)
+    assert slow.item() == pytest.approx(1 - 0.1 * 2 * (1 if drift else 5))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_drift_switched_off_in_mid_cycle_ends_the_cycle_as_it_began(momentum: float) -> None:
+    ends = []
+    for switches in (False, True):
+        fast, slow = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+        groups = [{"params": [fast]}, {"params": [slow], "period": 4}]
+        optimizer = MultirateSGD(groups, lr=0.1, momentum=momentum)
+        for step in range(4):
+            optimizer.param_groups[1]["drift"] = not (switches and step >= 2)
+            one_step(optimizer, fast, slow)
+        ends.append(slow.item())
+    assert ends[0] == ends[1] == pytest.approx(1 - 4 * 0.1 * 2)
+
+
+def test_a_due_group_that_the_loss_left_out_rests_and_stays_due() -> None:
+    fast, slow = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = MultirateSGD([{"params": [fast]}, {"params": [slow], "period": 2}], lr=0.1, momentum=0.9)
+    one_step(optimizer, fast, slow)
+    one_step(optimizer, fast, slow)
+    value = slow.item()
+    one_step(optimizer, fast)
+    assert slow.item() == value
+    assert optimizer.due_groups == ("group 0", "group 1")
+    one_step(optimizer, fast, slow)
+    assert slow.item() < value
+    assert optimizer.last_refreshed == ("group 0", "group 1")
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_gradient_that_its_reader_overwrites_does_not_bend_the_drift(momentum: float) -> None:
+    fast, slow = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = MultirateSGD([{"params": [fast]}, {"params": [slow], "period": 3}], lr=0.1, momentum=momentum)
+    (fast**2 + slow**2).sum().backward()
+    kept = slow.grad
+    assert kept is not None
+    optimizer.step()
+    kept.fill_(1e9)
+    one_step(optimizer, fast, slow)
+    assert slow.item() == pytest.approx(1 - 2 * 0.1 * 2)
+
+
 def test_a_step_without_any_gradient_did_not_happen() -> None:
     fast, slow = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
     optimizer = MultirateSGD([{"params": [fast]}, {"params": [slow], "period": 2}], lr=0.1, momentum=0.9)
