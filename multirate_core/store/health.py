@@ -85,7 +85,7 @@ def _what_happened(row: sqlite3.Row) -> str | None:
         waited_s = time.time() - row["state_since"]
         return f"its worker did not begin within {CLAIM_WITHIN_S:.0f} s" if waited_s > CLAIM_WITHIN_S else None
     if silent_s > LOST_AFTER_S:
-        return f"its process {row['pid']} gave no sign of life for {silent_s:.0f} s and was ended"
+        return f"its process {row['pid']} gave no sign of life for {silent_s:.0f} s"
     return None
 
 

@@ -1,0 +1,343 @@
+"""Who gets a device, in which order, and what the user may ask in which state."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted_engine import scripted, steps
+
+from multirate_core import store
+from multirate_core.errors import ConfigError, QueueFullError, StoreError
+from multirate_core.events import Progress
+from multirate_core.store import Store
+from multirate_core.store.queue import claim, park, requeue, set_paused, set_running, take_turn
+from multirate_core.store.waiting import Outlook, Waiting, allocate, simulate
+
+GPUS = ("cuda:0", "cuda:1", "cpu")
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Store]:
+    with store.open_store(tmp_path / "races.sqlite3") as made:
+        yield made
+
+
+def start(opened: Store) -> list[str]:
+    """Give out the devices; this process stands in for the workers."""
+    return store.start_next(opened, lambda _: os.getpid())
+
+
+def state(opened: Store, race_id: str) -> str:
+    return store.get_race(opened, race_id).state
+
+
+def set_columns(opened: Store, race_id: str, **values: Any) -> None:
+    assignments = ", ".join(f"{name} = ?" for name in values)
+    opened.connection.execute(f"UPDATE races SET {assignments} WHERE id = ?", (*values.values(), race_id))
+
+
+DEVICES = st.lists(st.sampled_from(["cpu", "cuda:0", "cuda:1", "mps"]), min_size=1, max_size=3, unique=True)
+
+
+@given(wanted=st.lists(DEVICES, max_size=8), busy=st.sets(st.sampled_from(["cpu", "cuda:0", "cuda:1", "mps"])))
+def test_no_device_is_given_twice_and_none_stays_idle_while_somebody_waits_for_it(
+    wanted: list[list[str]], busy: set[str]
+) -> None:
+    queue = [Waiting(str(number), tuple(devices)) for number, devices in enumerate(wanted)]
+    turns = allocate(queue, busy)
+    given_out = list(turns.values())
+    assert len(set(given_out)) == len(given_out)
+    assert not set(given_out) & busy
+    for race in queue:
+        if race.id in turns:
+            assert turns[race.id] in race.candidates
+        else:
+            assert set(race.candidates) <= busy | set(given_out)
+
+
+def test_the_oldest_that_can_use_a_device_gets_it() -> None:
+    queue = [Waiting("a", ("cuda:0",)), Waiting("b", ("cuda:0", "cuda:1")), Waiting("c", ("cpu",))]
+    assert allocate(queue, {"cuda:0"}) == {"b": "cuda:1", "c": "cpu"}
+    assert allocate(queue, set()) == {"a": "cuda:0", "b": "cuda:1", "c": "cpu"}
+
+
+def test_races_on_one_device_start_one_by_one_in_the_order_of_submission(opened: Store) -> None:
+    first, second, third = (store.submit(opened, scripted()) for _ in range(3))
+    assert start(opened) == [first]
+    assert start(opened) == []
+    assert [store.get_race(opened, race_id).queue_position for race_id in (first, second, third)] == [None, 1, 2]
+    store.finish(opened, first, "finished")
+    assert start(opened) == [second]
+
+
+def test_several_devices_run_several_races(opened: Store) -> None:
+    ids = [store.submit(opened, scripted(device=device), GPUS) for device in ("cuda", "auto", "cuda", "cpu")]
+    assert start(opened) == [ids[0], ids[1], ids[3]]
+    assert [store.get_race(opened, race_id).device for race_id in ids] == ["cuda:0", "cuda:1", None, "cpu"]
+
+
+def test_the_database_itself_refuses_a_second_race_on_a_device(opened: Store) -> None:
+    first, second = (store.submit(opened, scripted()) for _ in range(2))
+    start(opened)
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        set_columns(opened, second, state="running", device=store.get_race(opened, first).device)
+
+
+def test_a_race_is_claimed_once_and_only_if_it_was_given_a_device(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    with pytest.raises(StoreError, match="is queued, not waiting for its worker"):
+        claim(opened, race_id)
+    start(opened)
+    race = claim(opened, race_id)
+    assert (race.state, race.device, race.pid) == ("running", "cpu", os.getpid())
+    with pytest.raises(StoreError, match="is running"):
+        claim(opened, race_id)
+
+
+def test_a_worker_that_cannot_be_started_fails_its_race_and_the_next_one_gets_the_device(opened: Store) -> None:
+    broken, fine = (store.submit(opened, scripted()) for _ in range(2))
+
+    def spawn(race_id: str) -> int:
+        if race_id == broken:
+            raise OSError("no more processes")
+        return os.getpid()
+
+    assert store.start_next(opened, spawn) == [fine]
+    race = store.get_race(opened, broken)
+    assert race.outcome == "failed"
+    assert "could not be started: no more processes" in race.message
+
+
+def test_a_waiting_race_is_cancelled_at_once_and_the_others_move_up(opened: Store) -> None:
+    ids = [store.submit(opened, scripted()) for _ in range(3)]
+    start(opened)
+    assert store.request(opened, ids[1], "stop")
+    race = store.get_race(opened, ids[1])
+    assert (race.state, race.outcome, race.message) == ("ended", "stopped", "cancelled while it waited")
+    assert store.get_race(opened, ids[2]).queue_position == 1
+
+
+def test_requests_that_make_no_sense_change_nothing(opened: Store) -> None:
+    running, waiting = (store.submit(opened, scripted()) for _ in range(2))
+    start(opened)
+    claim(opened, running)
+    assert not store.request(opened, waiting, "pause")
+    assert not store.request(opened, waiting, "resume")
+    assert store.request(opened, running, "stop")
+    assert not store.request(opened, running, "pause")
+    assert store.get_race(opened, running).request == "stop"
+    store.finish(opened, running, "stopped")
+    assert not store.request(opened, running, "stop")
+    with pytest.raises(ConfigError, match="got 'explode'"):
+        store.request(opened, waiting, "explode")  # type: ignore[arg-type]
+
+
+def test_recording_tells_what_the_user_asks(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    start(opened)
+    claim(opened, race_id)
+    assert store.record(opened, race_id, [steps(0, 0, 1)]) is None
+    store.request(opened, race_id, "pause")
+    assert store.record(opened, race_id, [steps(0, 1, 1)]) == "pause"
+    assert store.beat(opened, race_id) == "pause"
+    store.request(opened, race_id, "resume")
+    assert store.beat(opened, race_id) is None
+
+
+def test_a_paused_race_keeps_its_device_and_a_parked_one_gives_it_back(opened: Store) -> None:
+    first, second = (store.submit(opened, scripted()) for _ in range(2))
+    start(opened)
+    claim(opened, first)
+    set_paused(opened, first)
+    assert start(opened) == []
+    set_running(opened, first)
+    assert state(opened, first) == "running"
+    set_paused(opened, first)
+    park(opened, first)
+    assert state(opened, first) == "parked"
+    assert start(opened) == [second]
+
+
+def test_a_parked_race_that_is_resumed_waits_for_its_own_device_again(opened: Store) -> None:
+    first, second, third = (store.submit(opened, scripted(device="cuda"), GPUS[:2]) for _ in range(3))
+    assert start(opened) == [first, second]
+    claim(opened, first)
+    set_paused(opened, first)
+    park(opened, first)
+    assert start(opened) == [third]
+    requeue(opened, first)
+    assert not take_turn(opened, first)
+    assert store.get_race(opened, first).queue_position == 1
+    store.finish(opened, second, "finished")  # frees cuda:1, but the memory of the first race is on cuda:0
+    assert start(opened) == []
+    assert not take_turn(opened, first)
+    store.finish(opened, third, "finished")
+    assert start(opened) == []  # its own process takes the turn
+    assert take_turn(opened, first)
+    assert (state(opened, first), store.get_race(opened, first).device) == ("running", "cuda:0")
+
+
+def test_nobody_overtakes_a_race_whose_process_waits_with_it(opened: Store) -> None:
+    inline = store.submit(opened, scripted(), attend=True)
+    later = store.submit(opened, scripted())
+    assert start(opened) == []
+    assert take_turn(opened, inline)
+    assert start(opened) == []
+    store.finish(opened, inline, "finished")
+    assert start(opened) == [later]
+
+
+def test_the_queue_has_a_cap_that_the_owner_sets(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTIRATE_MAX_QUEUED", "2")
+    store.submit(opened, scripted())
+    start(opened)
+    for _ in range(2):
+        store.submit(opened, scripted())
+    with pytest.raises(QueueFullError, match="2 races wait already and this server allows 2"):
+        store.submit(opened, scripted())
+    store.submit(opened, scripted(device="cuda"), GPUS)  # its device is free: it does not wait
+    assert len(store.list_races(opened)) == 4
+
+
+def test_a_cap_of_zero_still_lets_a_race_start_on_a_free_device(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTIRATE_MAX_QUEUED", "0")
+    store.submit(opened, scripted())
+    with pytest.raises(QueueFullError):
+        store.submit(opened, scripted())
+
+
+def test_a_cap_that_is_no_number_is_told(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTIRATE_MAX_QUEUED", "many")
+    with pytest.raises(ConfigError, match="got 'many'"):
+        store.submit(opened, scripted())
+
+
+def test_the_expected_wait_adds_up_along_the_queue() -> None:
+    queue = [Waiting("a", ("cpu",), expected_seconds=30.0), Waiting("b", ("cpu",)), Waiting("c", ("cpu",))]
+    assert simulate(queue, {"cpu": 12.0}) == {"a": Outlook(1, 12.0), "b": Outlook(2, 42.0), "c": Outlook(3, None)}
+    assert simulate(queue[:1], {"cpu": None}) == {"a": Outlook(1, None)}
+
+
+def test_a_race_is_expected_on_the_device_that_is_free_first() -> None:
+    queue = [Waiting(name, ("cuda:0", "cuda:1"), expected_seconds=10.0) for name in "abc"]
+    looks = simulate(queue, {"cuda:0": 5.0, "cuda:1": 8.0})
+    assert [looks[name].wait_seconds for name in "abc"] == [5.0, 8.0, 15.0]
+
+
+def test_the_wait_comes_from_the_running_race_and_from_earlier_ones_like_it(opened: Store) -> None:
+    earlier = store.submit(opened, scripted())
+    store.finish(opened, earlier, "finished")
+    set_columns(opened, earlier, started_at=1000.0, ended_at=1040.0)
+    ids = [store.submit(opened, scripted()) for _ in range(3)]
+    assert start(opened) == [ids[0]]
+    claim(opened, ids[0])
+    store.record(opened, ids[0], [Progress(0.5, 20.0)])
+    waits = [store.get_race(opened, race_id).wait_seconds for race_id in ids[1:]]
+    assert waits == [pytest.approx(20.0, abs=2.0), pytest.approx(60.0, abs=2.0)]
+
+
+def test_the_wait_is_unknown_when_nothing_is_known(opened: Store) -> None:
+    ids = [store.submit(opened, scripted()) for _ in range(2)]
+    start(opened)
+    assert store.get_race(opened, ids[1]).wait_seconds is None
+
+
+def test_a_race_whose_process_is_gone_is_lost_at_once_and_keeps_its_curves(opened: Store) -> None:
+    race_id, waiting = (store.submit(opened, scripted()) for _ in range(2))
+    start(opened)
+    claim(opened, race_id)
+    store.record(opened, race_id, [steps(0, 0, 5)])
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    set_columns(opened, race_id, pid=dead.pid)
+    assert store.sweep(opened) == ["cpu"]
+    race = store.get_race(opened, race_id)
+    assert (race.state, race.outcome) == ("ended", "lost")
+    assert f"its process {dead.pid} ended without a word" in race.message
+    assert len(store.steps_since(opened, race_id, 0)) == 5
+    assert [lane.outcome for lane in store.lanes(opened, race_id)] == ["lost", "lost"]
+    assert start(opened) == [waiting]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_zombie_counts_as_gone(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    start(opened)
+    claim(opened, race_id)
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    while Path(f"/proc/{zombie.pid}/stat").read_text(encoding="ascii").split()[2] != "Z":
+        time.sleep(0.01)
+    set_columns(opened, race_id, pid=zombie.pid)
+    assert store.sweep(opened) == ["cpu"]
+    zombie.wait()
+
+
+def test_a_pid_that_passed_to_another_process_is_not_taken_for_the_worker(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    start(opened)
+    claim(opened, race_id)
+    set_columns(opened, race_id, pid_started=1000.0)
+    assert store.sweep(opened) == []  # a heartbeat of this second outweighs a clock that was set
+    set_columns(opened, race_id, heartbeat_tick=time.monotonic() - 6)
+    assert store.sweep(opened) == ["cpu"]
+
+
+def test_a_process_without_heartbeat_for_30_seconds_is_lost_and_ended(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    start(opened)
+    claim(opened, race_id)
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    set_columns(opened, race_id, pid=hanging.pid, pid_started=None, heartbeat_tick=time.monotonic() - 29)
+    assert store.sweep(opened) == []
+    set_columns(opened, race_id, heartbeat_tick=time.monotonic() - 31)
+    assert store.sweep(opened) == ["cpu"]
+    assert hanging.wait(10) != 0
+    assert "no sign of life for 31 s" in store.get_race(opened, race_id).message
+
+
+def test_a_worker_that_does_not_claim_its_race_within_a_minute_is_lost(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    start(opened)
+    set_columns(opened, race_id, state_since=time.time() - 59)
+    assert store.sweep(opened) == []
+    set_columns(opened, race_id, state_since=time.time() - 61)
+    assert store.sweep(opened) == ["cpu"]
+    assert "did not begin within 60 s" in store.get_race(opened, race_id).message
+
+
+def test_the_end_of_the_log_is_kept_with_a_lost_race(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    start(opened)
+    log = store.log_path(opened, race_id)
+    log.parent.mkdir()
+    log.write_text("Fatal Python error: Segmentation fault", encoding="utf-8")
+    set_columns(opened, race_id, pid=2**22 + 1)
+    store.sweep(opened)
+    assert "Segmentation fault" in store.get_race(opened, race_id).traceback
+
+
+def test_waiting_races_without_a_process_are_never_lost(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    set_columns(opened, race_id, state_since=time.time() - 10_000, created_at=time.time() - 10_000)
+    assert store.sweep(opened) == []
+    assert state(opened, race_id) == "queued"
+
+
+def test_a_process_that_lost_its_race_is_told_to_leave_it(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    start(opened)
+    claim(opened, race_id)
+    store.finish(opened, race_id, "lost")
+    assert store.beat(opened, race_id) == "leave"
+    store.delete_race(opened, race_id)
+    assert store.beat(opened, race_id) == "leave"
