@@ -106,7 +106,7 @@ def _normalisation(info: ModelInfo) -> tuple[tuple[float, ...], tuple[float, ...
     if info.name == OFFLINE_NAME:
         from multirate_core.models import glyph_net
 
-        return (glyph_net.MEAN,), (glyph_net.STD,)
+        return glyph_net.MEAN, glyph_net.STD
     transform = torchvision_entry(info.name).transforms()
     return tuple(transform.mean), tuple(transform.std)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,7 +22,17 @@ _LISTED: Final = 5  # names in a message before "and so on"
 _WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # where training scripts put the tensors
 _PREFIXES: Final = ("module.", "_orig_mod.")  # left by DataParallel and torch.compile
 # What torch's restricted reader raises on files that are damaged, are not torch's, or hold more than tensors.
-_UNREADABLE: Final = (RuntimeError, EOFError, ValueError, LookupError, AttributeError, TypeError, OSError)
+_UNREADABLE: Final = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OSError,
+    struct.error,
+    AssertionError,
+)
 # Names in torchvision's published DenseNet and ViT files that differ from those of the modules.
 _OLD_NAMES: Final = (
     (re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)"), r"\1\2"),
