@@ -1,0 +1,90 @@
+"""`compare`: submit a race, follow it, print the result."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+
+from multirate_core import store
+from multirate_core.backends import Backend, Inline, LocalProcess
+from multirate_core.cli.progress import ProgressLines
+from multirate_core.cli.report import make_report
+from multirate_core.cli.result_text import result_lines
+from multirate_core.cli.settings import race_config
+from multirate_core.errors import ConfigError
+from multirate_core.home import store_path
+from multirate_core.store import RaceRow
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+POLL_S = 0.2
+TEND_EVERY_S = 5.0
+STOP_WITHIN_S = 30.0
+
+
+def run(options: Namespace) -> int:
+    """Race what the options say; the race stands on the Runs page like any other.
+
+    Raises:
+        MultirateError: bad input that shows before the race begins.
+    """
+    if options.inline and options.background:
+        raise ConfigError("--inline trains in this process and --background leaves it. Give only one of them.")
+    config = race_config(options)
+    backend: Backend = Inline(store_path()) if options.inline else LocalProcess(store_path())
+    race_id = backend.submit(config)
+    if options.background:
+        print(json.dumps({"race": race_id}) if options.json else race_id)
+        return DONE
+    try:
+        race, interrupted = _follow(backend, race_id), False
+    except KeyboardInterrupt:
+        race, interrupted = _stop(backend, race_id), True
+    code = _finish(race, options.json)
+    return INTERRUPTED if interrupted else code
+
+
+def _follow(backend: Backend, race_id: str) -> RaceRow:
+    """Wait for the race to end; progress goes to stderr."""
+    lines = ProgressLines(sys.stderr, store_path())
+    tended = time.monotonic()
+    try:
+        while (race := backend.status(race_id)).state != "ended":
+            lines.show(race)
+            if time.monotonic() - tended > TEND_EVERY_S:
+                tended = time.monotonic()
+                backend.tend()
+            time.sleep(POLL_S)
+    finally:
+        lines.clear()
+    return race
+
+
+def _stop(backend: Backend, race_id: str) -> RaceRow:
+    """Ask the race to stop and wait a little, so that the result tells what there is."""
+    backend.request(race_id, "stop")
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while (race := backend.status(race_id)).state != "ended" and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    return race
+
+
+def _finish(race: RaceRow, as_json: bool) -> int:
+    """Print the result, or in one line why there is none; return the exit code."""
+    message = " ".join(race.message.split())
+    if race.outcome == "failed" and not race.traceback:  # something the user can mend, found by the worker
+        print(f"error: {message}", file=sys.stderr)
+        return BAD_INPUT
+    with store.open_store(store_path()) as opened:
+        lanes, tests = store.lanes(opened, race.id), store.evaluations(opened, race.id)
+        log = store.log_path(opened, race.id)
+    for lane in lanes:
+        if lane.message and lane.outcome != "stopped":
+            print(lane.message, file=sys.stderr)
+    bad = race.outcome in ("failed", "lost", "out_of_memory")
+    if bad:
+        print(f"the race {race.id} ended as {race.outcome}: {message} (log: {log})", file=sys.stderr)
+    report = make_report(race, lanes, tests)
+    print(json.dumps(report, allow_nan=False) if as_json else "\n".join(result_lines(report, race)))
+    return FAILED if bad else DONE

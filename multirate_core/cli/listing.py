@@ -1,0 +1,80 @@
+"""The commands that only look: a layer tree, the recipes, the recorded races, the devices."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+
+from multirate_core import store
+from multirate_core.backends import LocalProcess, available_devices
+from multirate_core.checks import require_whole
+from multirate_core.cli.settings import data_config, layer_tree, model_config
+from multirate_core.home import store_path
+from multirate_core.layers.tree import LayerNode
+from multirate_core.machine import default_threads, usable_cores
+from multirate_core.partition.presets import PRESETS
+from multirate_core.presets import RACE_PRESETS, race_preset
+from multirate_core.store import RaceRow
+
+
+def print_tree(options: Namespace) -> int:
+    """Print a network's modules with type, parameters, output shape and multiply-adds, then the parameter names."""
+    if options.depth is not None:
+        require_whole("--depth", options.depth, 1, 1000)
+    chosen = race_preset(options.preset)
+    tree = layer_tree(model_config(options, chosen), data_config(options, chosen))
+    print(f"{tree.model}, images {_shape(tree.input_shape)}, head {', '.join(tree.head) or 'unknown'}")
+    print(f"{'layer':<44}{'type':<22}{'parameters':>14}{'output':>14}{'multiply-adds':>16}")
+    for node in tree.nodes():
+        depth = node.path.count(".") + 1 if node.path else 0
+        if options.depth is None or depth <= options.depth:
+            print(_row(node, depth))
+    if tree.note:
+        print(tree.note)
+    return 0
+
+
+def print_presets(_options: Namespace) -> int:
+    """Print the whole recipes (--preset) and the partition presets (--fast)."""
+    print("recipes, for --preset:")
+    for recipe in RACE_PRESETS.values():
+        print(f"  {recipe.name:<16}{recipe.note}")
+    print("partitions, for --fast:")
+    for name, title in PRESETS.items():
+        print(f"  {name:<16}{title}")
+    return 0
+
+
+def print_races(options: Namespace) -> int:
+    """Print the recorded races, newest first; lost ones are found out on the way."""
+    require_whole("--limit", options.limit, 1, 100_000)
+    LocalProcess(store_path()).tend()
+    with store.open_store(store_path()) as opened:
+        for race in store.list_races(opened, " ".join(options.text), options.limit):
+            print(_race(race))
+    return 0
+
+
+def print_devices(_options: Namespace) -> int:
+    """Print the devices, best first, and the threads that a worker takes."""
+    for device in available_devices():
+        print(device)
+    print(f"{default_threads()} CPU threads for a worker by default, of {usable_cores()} cores")
+    return 0
+
+
+def _row(node: LayerNode, depth: int) -> str:
+    name = "  " * depth + (node.name or "(whole network)")
+    cells = f"{node.kind:<22}{node.parameter_count:>14,}{_shape(node.output_shape):>14}{node.multiply_adds:>16,}"
+    return f"{name:<44}{cells}"
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "–" if shape is None else "×".join(map(str, shape))
+
+
+def _race(race: RaceRow) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(race.created_at))
+    arms = ",".join(arm.name for arm in race.config.arms)
+    what = f"{race.config.model.name} on {race.config.data.name}"
+    return f"{race.id}  {when}  {race.outcome or race.state:<14}{what}: {arms}"

@@ -1,0 +1,107 @@
+"""The words of the command line. Every option is None unless it was given, so that a preset can fill the gaps."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import NoReturn
+
+from multirate_core import __version__
+from multirate_core.partition.presets import PRESETS
+from multirate_core.presets import DEFAULT, RACE_PRESETS
+
+PROGRAM = "python -m multirate_core"
+
+COMPARE_EPILOG = """\
+example:
+  python -m multirate_core compare --preset digits --fast head --k 5 --seeds 3 --json
+
+With --json the last line of stdout is the result: accuracies are fractions, final_loss is the loss on the test part,
+and numbers are means over the seeds. Progress goes to stderr. Exit code: 0 done, 1 the race failed, 2 bad input,
+130 interrupted.
+"""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line on stderr and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, without the usage text."""
+        print(f"error: {' '.join(message.split())} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(2)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = OneLineParser(prog=PROGRAM, description="Race multirate training against SGD.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
+    _compare(commands)
+    tree = commands.add_parser("tree", help="print a network's layer tree", allow_abbrev=False)
+    _add_model_and_data(tree)
+    tree.add_argument("--depth", type=int, default=None, metavar="N", help="show so many levels; default all")
+    commands.add_parser("presets", help="list the recipes and the partition presets", allow_abbrev=False)
+    races = commands.add_parser("races", help="list the recorded races, newest first", allow_abbrev=False)
+    races.add_argument("text", nargs="*", help="words that must occur in a race's model, data, arms or outcome")
+    races.add_argument("--limit", type=int, default=20, metavar="N", help="how many at most; default 20")
+    commands.add_parser("devices", help="list the devices that races can run on", allow_abbrev=False)
+    return parser
+
+
+def _compare(commands: argparse._SubParsersAction[OneLineParser]) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="race multirate against SGD",
+        epilog=COMPARE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_model_and_data(parser)
+    _add_partition(parser)
+    _add_training(parser)
+    run = parser.add_argument_group("running")
+    run.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
+    run.add_argument("--threads", type=int, metavar="N", help="CPU threads of the worker; default: cores - 1")
+    run.add_argument("--inline", action="store_true", help="train in this process instead of a worker")
+    run.add_argument("--background", action="store_true", help="submit the race, print its id and leave")
+    run.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+
+
+def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("network and data")
+    group.add_argument(
+        "--preset", default=DEFAULT, metavar="NAME", help=f"recipe to start from: {', '.join(RACE_PRESETS)}"
+    )
+    group.add_argument("--model", metavar="NAME", help="glyph_net or a torchvision classification model")
+    group.add_argument("--weights", metavar="WHICH", help="pretrained, none, or a .pth/.safetensors state dict")
+    group.add_argument("--data", metavar="NAME", help="digits, fashion_mnist, cifar10, cifar100 or folder")
+    group.add_argument("--data-path", metavar="PATH", help="where the files lie; the class folders for 'folder'")
+    group.add_argument("--image-size", type=int, metavar="PIXELS", help="edge to which images are resized")
+    group.add_argument("--num-classes", type=int, metavar="N", help="size of the head; default: the data's classes")
+    group.add_argument("--train-images", type=int, metavar="N", help="use only so many training images")
+    group.add_argument("--bad-images", metavar="WHAT", help="refuse (default) or skip unreadable images of a folder")
+    group.add_argument("--download", action="store_true", help="fetch missing files of the data set")
+
+
+def _add_partition(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("partition")
+    group.add_argument("--fast", metavar="PRESET", help=f"what is fast: {', '.join(PRESETS)}")
+    group.add_argument("--fast-n", type=int, metavar="N", help="how many layers --fast last_n takes; default 1")
+    group.add_argument(
+        "--fast-pattern", action="append", metavar="GLOB", help="what is fast, as a pattern; may be repeated"
+    )
+    group.add_argument("--partition", metavar="FILE", help="a multirate-partition file; --k overrides its slow periods")
+    group.add_argument("--k", type=int, metavar="K", help="period of the slow part")
+    group.add_argument("--no-drift", action="store_true", help="slow parts rest between their updates")
+    group.add_argument("--arms", metavar="LIST", help="of sgd,multirate,frozen; default sgd,multirate")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training, the same for every arm")
+    group.add_argument("--epochs", type=int, metavar="N", help="budget: epochs of every arm")
+    group.add_argument("--seconds", type=float, metavar="S", help="budget: training seconds of every arm")
+    group.add_argument("--batch-size", type=int, metavar="N", help="images per step")
+    group.add_argument("--lr", type=float, metavar="LR", help="per-step size, what plain SGD uses")
+    group.add_argument("--momentum", type=float, metavar="M", help="0 ≤ M < 1")
+    group.add_argument("--weight-decay", type=float, metavar="W", help="≥ 0")
+    group.add_argument("--seeds", type=int, default=1, metavar="N", help="run the seeds 0…N−1; default 1")

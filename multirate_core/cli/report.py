@@ -1,0 +1,92 @@
+"""The result of a race as the command line prints it: per arm the means over seeds, then the three answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from multirate_core.events import Evaluated
+from multirate_core.store import LaneRow, RaceRow
+from multirate_core.verdict import Curve, ThreeAnswers, curve, three_answers
+
+NUMBERS = ("train_seconds", "epochs", "steps", "final_accuracy", "final_loss")
+
+
+def make_report(race: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluated]) -> dict[str, Any]:
+    """Return the result as plain dicts, lists and numbers; what is not known is None.
+
+    Args:
+        race: as the store has it.
+        lanes: of the race.
+        tests: all evaluations of the race.
+    """
+    by_lane = {lane.lane: [test for test in tests if test.lane == lane.lane] for lane in lanes}
+    answers = answers_of(lanes, by_lane, "multirate")
+    return {
+        "arms": {
+            arm.name: _arm([_seed(lane, by_lane[lane.lane]) for lane in lanes if lane.arm == arm.name])
+            for arm in race.config.arms
+        },
+        **_answers(answers),
+        "device": race.environment.get("device", race.device),
+        "threads": int(race.environment["threads"]) if "threads" in race.environment else None,
+        "outcome": race.outcome,
+    }
+
+
+def answers_of(lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], arm: str) -> ThreeAnswers | None:
+    """Return the three answers of an arm against "sgd", over the seeds at which neither diverged; None without SGD."""
+    curves: dict[str, dict[int, Curve]] = {"sgd": {}, arm: {}}
+    for lane in lanes:
+        if lane.arm in curves and lane.outcome in ("finished", "stopped") and lane.steps > 0:
+            curves[lane.arm][lane.seed] = curve(tests[lane.lane])
+    names = {lane.arm for lane in lanes}
+    if not {"sgd", arm} <= names:
+        return None
+    seeds = sorted(curves["sgd"].keys() & curves[arm].keys())
+    return three_answers([curves["sgd"][seed] for seed in seeds], [curves[arm][seed] for seed in seeds])
+
+
+def _seed(lane: LaneRow, tests: Sequence[Evaluated]) -> dict[str, Any]:
+    """Return one lane's numbers."""
+    last = tests[-1] if tests else None
+    return {
+        "seed": lane.seed,
+        "train_seconds": lane.train_seconds,
+        "epochs": lane.epochs,
+        "steps": lane.steps,
+        "final_accuracy": None if last is None else last.accuracy,
+        "final_loss": None if last is None else last.loss,
+        "outcome": lane.outcome,
+    }
+
+
+def _arm(per_seed: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the means over the seeds that took a step, and the outcome that is not "finished" if there is one."""
+    begun = [seed for seed in per_seed if seed["steps"]]
+    means = {name: _mean([seed[name] for seed in begun if seed[name] is not None]) for name in NUMBERS}
+    unlucky = [seed["outcome"] for seed in per_seed if seed["outcome"] != "finished"]
+    return {**means, "outcome": unlucky[0] if unlucky else "finished", "per_seed": per_seed}
+
+
+def _mean(values: Sequence[float]) -> float | int | None:
+    """Return the mean, whole if all values are; None of nothing."""
+    if not values:
+        return None
+    mean = fmean(values)
+    return int(mean) if all(isinstance(value, int) for value in values) and mean.is_integer() else mean
+
+
+def _answers(answers: ThreeAnswers | None) -> dict[str, Any]:
+    epochs = answers.equal_epochs if answers else None
+    seconds = answers.equal_seconds if answers else None
+    return {
+        "speedup_equal_epochs": epochs.speedup if epochs else None,
+        "speedup_to_target": [{"target": row.target, "speedup": row.speedup} for row in answers.to_target]
+        if answers
+        else [],
+        "accuracy_at_equal_seconds": {"seconds": seconds.seconds, "sgd": seconds.sgd, "multirate": seconds.other}
+        if seconds
+        else None,
+    }

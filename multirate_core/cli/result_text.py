@@ -1,0 +1,51 @@
+"""The result of a race as people read it on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from multirate_core.store import RaceRow
+
+
+def result_lines(report: dict[str, Any], race: RaceRow) -> Iterator[str]:
+    """Yield a table of the arms and the three answers, as what happened and not as a winner."""
+    yield f"race {race.id}: {report['outcome']}, on {report['device']} with {report['threads']} threads"
+    yield f"{'arm':<12}{'train s':>10}{'epochs':>9}{'steps':>9}{'accuracy':>10}{'loss':>9}  outcome"
+    for name, arm in report["arms"].items():
+        cells = [
+            _cell(arm[key], form, width)
+            for key, form, width in (
+                ("train_seconds", ".2f", 10),
+                ("epochs", ".2f", 9),
+                ("steps", ".0f", 9),
+                ("final_accuracy", ".2%", 10),
+                ("final_loss", ".4f", 9),
+            )
+        ]
+        yield f"{name:<12}{''.join(cells)}  {arm['outcome']}"
+    yield from _answers(report)
+    seeds = len(race.config.seeds)
+    yield "one run: no verdict" if seeds == 1 else f"means over {seeds} seeds"
+
+
+def _answers(report: dict[str, Any]) -> Iterator[str]:
+    speedup, seconds = report["speedup_equal_epochs"], report["accuracy_at_equal_seconds"]
+    if speedup is not None:
+        yield f"at equal epochs: SGD took {speedup:.2f} times multirate's training seconds"
+    if report["speedup_to_target"]:
+        rows = [f"{row['target']:.1%}: {_times(row['speedup'])}" for row in report["speedup_to_target"]]
+        yield f"to reach an accuracy: {', '.join(rows)}"
+    if seconds is not None:
+        yield (
+            f"after {seconds['seconds']:.2f} training seconds: SGD {seconds['sgd']:.2%}, "
+            f"multirate {seconds['multirate']:.2%}"
+        )
+
+
+def _times(speedup: float | None) -> str:
+    return "never" if speedup is None else f"{speedup:.2f}×"
+
+
+def _cell(value: float | None, form: str, width: int) -> str:
+    return f"{'–' if value is None else format(value, form):>{width}}"
