@@ -34,6 +34,12 @@ test("a folded run names only the members that are in the pane", () => {
   assert.equal(fold.members.length, 2);
 });
 
+test("a fold with one member left in the pane is that member, one level up", () => {
+  const rows = shown(0, { codes: "111011100", open: ["body"] });
+  assert.deepEqual(ids(rows), ["body", "body.1", "head"]);
+  assert.deepEqual(rows.map((each) => each.depth), [0, 1, 0]);
+});
+
 test("layers without parameters stand beside their siblings once they are asked for", () => {
   const open = ["body", "body.0"];
   assert.ok(!ids(shown(1, { open })).includes("body.0.relu"));

@@ -135,11 +135,18 @@ export class Board {
     const ids = [...keys].map((key) => splitKey(key).id);
     this.selection.clear();
     this.change(record(this.memory.state.history, moveUnits(this.codes, units, to)));
-    this.panes[to].reveal(ids.find((id) => this.panes[to].indexOf(id) >= 0));
-    this.panes[to].paint();
-    this.panes[to].flash(ids);
+    this.showArrival(this.panes[to], ids);
     this.announce(`Moved ${this.spokenKeys(ids)} (${plural(units.length, "tensor")}) to ${this.data.groups[to].name}`);
     return units.length;
+  }
+
+  /** Scroll to what just moved into a pane and let it light up. */
+  showArrival(pane, ids) {
+    const arrived = ids.map((id) => pane.nearest(this.tree.nodes.get(id))).filter(Boolean).map((node) => node.id);
+    if (!arrived.length) return;
+    pane.reveal(arrived[0]);
+    pane.paint();
+    pane.flash(arrived);
   }
 
   spokenKeys(ids) {

@@ -75,7 +75,8 @@ function openOrEnter(here) {
 function closeOrLeave(here) {
   const { board, pane, row } = here;
   if (row.openable && row.open && board.memory.open.has(row.node.id)) return toggle(here);
-  if (row.node.parent) pane.activate(row.node.parent.id, true);
+  const around = pane.nearest(row.node.parent);
+  if (around) pane.activate(around.id, true);
   return true;
 }
 

@@ -41,12 +41,13 @@ export class Pane {
     const all = params.reduce((sum, part) => sum + part, 0);
     this.title.textContent = name;
     this.period.textContent = everyStep(period);
-    this.totals.textContent = `${shortCount(params[group])} parameters · ${percent(params[group], all)}`;
+    this.totals.querySelector(".count").textContent = shortCount(params[group]);
+    this.totals.querySelector(".share").textContent = ` · ${percent(params[group], all)}`;
     this.totals.title = `${params[group].toLocaleString("en")} numbers in ${plural(units[group], "tensor")}`;
     this.section.setAttribute("aria-label", `Group ${name}, ${everyStep(period)}`);
     const coming = board.unitsOfKeys(board.selection, group).length;
     this.here.hidden = !coming || board.disabled;
-    this.here.textContent = `Move selection to ${name}`;
+    this.here.setAttribute("aria-label", `Move selection to ${name}`);
     this.empty.hidden = this.rows.length > 0;
     this.empty.textContent = units[group] ? "No match in this group" : "Drop layers here";
   }
@@ -103,13 +104,13 @@ export class Pane {
   paintRow(element, row, top) {
     const { node, part } = row;
     const selected = this.board.selection.has(rowKey(this.group, node.id));
-    const face = [row.open, row.openable, row.hit, row.position, row.size, selected, top, this.board.faces].join() +
+    const face = [row.open, row.openable, row.hit, row.depth, row.position, row.size, selected, top, this.board.faces].join() +
       [part.units, part.params, rowName(node, row.members)].join();
     element.tabIndex = node.id === this.activeId ? 0 : -1;
     if (element.face === face) return;
     element.face = face;
     element.style.transform = `translateY(${top}px)`;
-    element.style.setProperty("--depth", Math.min(node.depth, 8));
+    element.style.setProperty("--depth", Math.min(row.depth, 8));
     this.paintState(element, row, selected);
     this.paintCells(element, row);
     this.paintMoveButton(element.querySelector(".move"), row);
@@ -121,7 +122,7 @@ export class Pane {
     element.classList.toggle("selected", selected);
     element.classList.toggle("hit", row.hit && Boolean(this.board.filter));
     element.classList.toggle("bare", !node.units.length);
-    element.setAttribute("aria-level", node.depth + 1);
+    element.setAttribute("aria-level", row.depth + 1);
     element.setAttribute("aria-posinset", row.position);
     element.setAttribute("aria-setsize", row.size);
     element.setAttribute("aria-selected", selected);
@@ -174,6 +175,13 @@ export class Pane {
 
   indexOf(id) {
     return this.rows.findIndex((row) => row.node.id === id);
+  }
+
+  /** A node, or the nearest block around it, that has a row here; null if none has. */
+  nearest(node) {
+    let around = node;
+    while (around && this.indexOf(around.id) < 0) around = around.parent;
+    return around;
   }
 
   /** Make a row the one that Tab comes back to; `focus` also puts the keyboard there. */

@@ -34,34 +34,32 @@ const escapeSet = (text) => text.replace(/[\\\]^[]/g, "\\$&");
 const escapeRegExp = (text) => text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 
 /**
- * The rows of one pane, top to bottom: { node, group, part, members, open, openable, hit, position, size }.
+ * The rows of one pane, top to bottom: { node, group, part, members, depth, open, openable, hit, position, size }.
  *
  * view: { tree, parts, group, open: Set of ids, filter: test or null, hideBare: boolean }
  */
 export function visibleRows(view) {
-  return siblingRows(view.tree.roots, view, !view.filter);
+  return siblingRows(view.tree.roots, view, { inside: !view.filter, depth: 0 });
 }
 
-function siblingRows(siblings, view, inside) {
-  const families = siblings.map((node) => familyRows(node, view, inside)).filter((rows) => rows.length);
+function siblingRows(siblings, view, at) {
+  const families = siblings.map((node) => familyRows(node, view, at)).filter((rows) => rows.length);
   families.forEach((rows, index) => Object.assign(rows[0], { position: index + 1, size: families.length }));
   return families.flat();
 }
 
 /** A node's row and those below it. A match shows what is open below it; others only lead to matches. */
-function familyRows(node, view, inside) {
+function familyRows(node, view, { inside, depth }) {
   if (!isShown(node, view)) return [];
+  const members = node.members?.filter((member) => isShown(member, view)) ?? null;
+  if (members?.length === 1) return familyRows(members[0], view, { inside, depth });     // nothing to fold here
   const hit = inside || view.filter(node);
   const open = !hit || view.open.has(node.id);
-  const below = open ? siblingRows(node.children, view, hit) : [];
+  const below = open ? siblingRows(node.children, view, { inside: hit, depth: depth + 1 }) : [];
   if (!hit && !below.length) return [];
-  return [makeRow(node, view, { open, hit: hit && !inside }), ...below];
-}
-
-function makeRow(node, view, flags) {
-  const members = node.members?.filter((member) => isShown(member, view)) ?? null;
   const openable = node.children.some((child) => isShown(child, view));
-  return { node, group: view.group, part: view.parts.get(node), members, openable, ...flags };
+  const row = { node, group: view.group, part: view.parts.get(node), members, depth, open, openable };
+  return [{ ...row, hit: hit && !inside }, ...below];
 }
 
 /** A layer is shown where its parameters are; one without any stands beside its siblings, or is hidden. */

@@ -6,7 +6,7 @@ const SHORTEST_FOLD = 3;
 /**
  * Nodes from rows in architecture order, parents before children.
  *
- * A node is its row plus: parent, children, depth, members (folded siblings, or null), units and guests.
+ * A node is its row plus: parent, children, members (folded siblings, or null), units and guests.
  * `units` are the positions, in the assignment, of all parameters at or below the node; `guests` those of
  * parameters that live elsewhere and are only tied to something at or below it.
  */
@@ -17,12 +17,12 @@ export function buildTree(rows, fold) {
   for (const row of rows) {
     const parent = nodes.get(row.parent) ?? null;
     const units = row.unit ? [unitCount++] : [];
-    const node = { ...row, parent, children: [], members: null, depth: 0, units, guests: [] };
+    const node = { ...row, parent, children: [], members: null, units, guests: [] };
     nodes.set(node.id, node);
     (parent ? parent.children : roots).push(node);
   }
   const tree = { nodes, roots: fold ? foldRuns(roots, null, nodes) : roots, unitCount };
-  for (const root of tree.roots) settle(root, 0, nodes);
+  for (const root of tree.roots) settle(root, nodes);
   return tree;
 }
 
@@ -52,16 +52,15 @@ function runsOf(siblings) {
 function foldNode(members, parent) {
   const sum = (field) => members.reduce((total, member) => total + member[field], 0);
   return {
-    id: `fold:${members[0].id}`, parent, children: members, members, depth: 0, units: [], guests: [],
+    id: `fold:${members[0].id}`, parent, children: members, members, units: [], guests: [],
     name: "", kind: members[0].kind, params: sum("params"), madds: sum("madds"),
     shape: members.at(-1).shape, unit: false, fold: "", note: "",
   };
 }
 
 /** Fill in, bottom up, what a node knows about everything below it. */
-function settle(node, depth, nodes) {
-  node.depth = depth;
-  for (const child of node.children) settle(child, depth + 1, nodes);
+function settle(node, nodes) {
+  for (const child of node.children) settle(child, nodes);
   const below = (field) => node.children.flatMap((child) => child[field]);
   const home = node.tied ? nodes.get(node.tied) : null;
   node.units = [...node.units, ...below("units")];
