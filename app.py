@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from pages.components import state
 from pages.components.resources import tidy_store
 
-st.set_page_config(page_title="Multirate Explorer", page_icon=":material/speed:", layout="wide")
+COMPONENTS = Path(__file__).parent / "pages" / "components"
+
+# An icon of our own: Streamlit would fetch a named one from the network.
+st.set_page_config(page_title="Multirate Explorer", page_icon=str(COMPONENTS / "icon.svg"), layout="wide")
+st.html(COMPONENTS / "page.css")
 
 page = st.navigation(
     [

@@ -21,9 +21,15 @@ from pages.components.text import plain
 from pages.components.tree_source import current_tree, show_missing_tree
 
 
+LEAD = """\
+<p class="multirate-lead"><b>Multirate Explorer.</b> <b>Fast</b> layers get a fresh gradient at every step, <b>slow</b>
+ones every <i>k</i> steps and drift in between. Drag layers, set <i>k</i>, race against SGD.</p>"""
+
+
 def page() -> None:
     """Draw the page; the race button's place is kept, since it needs the board that is drawn after it."""
     _restore()
+    st.html(LEAD)
     source = current_tree()
     if source.tree is not None:
         prepare(source.tree)
@@ -31,7 +37,7 @@ def page() -> None:
         button = main_settings(current_groups())
         more_settings()
     notices = st.container()
-    left, right = st.columns([1, 1], gap="medium")
+    left, right = st.columns([1.12, 1], gap="medium")
     with left:
         if source.tree is None:
             show_missing_tree(source)

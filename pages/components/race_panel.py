@@ -11,8 +11,8 @@ from pages.components import state
 from pages.components.curves import race_curves
 from pages.components.live_plot import live_plot
 from pages.components.race_text import state_line
+from pages.components.race_result import race_result
 from pages.components.resources import backend
-from pages.components.result_card import result_card
 from pages.components.settings import AXES
 from pages.components.text import plain
 
@@ -63,7 +63,7 @@ def _race(race_id: str, was_running: bool) -> None:
         persist_state="session",
     )
     if row.state == "ended":
-        result_card(row)
+        race_result(row)
     live_plot([("", curves)], axis or "seconds", key="plots")
 
 

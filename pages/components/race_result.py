@@ -1,0 +1,56 @@
+"""The result card, and below it what a doubter wants to see: where the wall time went, and on what it ran."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from multirate_core import home
+from multirate_core import store as races
+from multirate_core.store import LaneRow, RaceRow
+from pages.components.live_plot import sweep_plot
+from pages.components.result_card import ResultCard, result_cards
+from pages.components.text import plain
+
+CLOCK_TITLES = {
+    "training": "training s",
+    "loading": "loading s",
+    "evaluation": "evaluation s",
+    "recording": "recording s",
+    "other_arms": "other arms s",
+    "paused": "paused s",
+    "compiling": "compiling s",
+    "other": "other s",
+    "wall": "wall s",
+}
+
+
+def race_result(row: RaceRow) -> None:
+    """Draw what an ended race says."""
+    with races.open_store(home.store_path()) as store:
+        lanes = races.lanes(store, row.id)
+        tests = races.evaluations(store, row.id)
+    for card in result_cards(row.config, lanes, tests):
+        _card(card, row.id)
+    with st.expander("Where the time went, and what it ran on"):
+        st.dataframe([_clock(lane) for lane in lanes], hide_index=True)
+        st.dataframe([{"What": name, "Value": value} for name, value in row.environment.items()], hide_index=True)
+
+
+def _card(card: ResultCard, race_id: str) -> None:
+    with st.container(border=True, key=f"result-{card.title}-{race_id}".replace(" ", "-")):
+        st.markdown(f"**{plain(card.title)}** · {plain(card.caution)}")
+        for answer, column in zip(card.answers, st.columns(max(1, len(card.answers)), gap="medium"), strict=False):
+            with column:
+                st.caption(plain(answer.question))
+                st.markdown(f"#### {plain(answer.headline)}")
+                st.caption(plain(answer.detail))
+        for note in card.notes:
+            st.warning(plain(note))
+        if sum(speedup is not None for _, speedup in card.sweep) > 1:
+            with st.expander("Time ratio against the target accuracy"):
+                sweep_plot(card.sweep, key=f"sweep:{race_id}:{card.title}")
+
+
+def _clock(lane: LaneRow) -> dict[str, object]:
+    shown = {title: round(lane.clock[name], 2) for name, title in CLOCK_TITLES.items() if name in lane.clock}
+    return {"arm": lane.arm, "seed": lane.seed, "steps": lane.steps, **shown, "outcome": lane.outcome}
