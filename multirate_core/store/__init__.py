@@ -10,7 +10,7 @@ from multirate_core.store.packing import StepColumns
 from multirate_core.store.queue import request, start_next
 from multirate_core.store.races import candidate_devices, delete_race, get_race, list_races, log_path, submit
 from multirate_core.store.rows import LaneRow, RaceRow
-from multirate_core.store.series import evaluations, lanes, phases, record, steps_since
+from multirate_core.store.series import evaluations, evaluations_after, lanes, phases, record, steps_since
 
 __all__ = [
     "LaneRow",
@@ -22,6 +22,7 @@ __all__ = [
     "compact",
     "delete_race",
     "evaluations",
+    "evaluations_after",
     "finish",
     "get_race",
     "lanes",

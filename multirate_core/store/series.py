@@ -75,6 +75,15 @@ def evaluations(store: Store, race_id: str) -> list[Evaluated]:
     return [evaluated(row) for row in rows]
 
 
+def evaluations_after(store: Store, race_id: str, mark: int = 0) -> tuple[list[Evaluated], int]:
+    """Return the evaluations that are new since `mark` (0 = all), as they were made, and the mark for the next call."""
+    with reading(store) as connection:
+        rows = connection.execute(
+            "SELECT rowid, * FROM evaluations WHERE race = ? AND rowid > ? ORDER BY rowid", (race_id, mark)
+        ).fetchall()
+    return [evaluated(row) for row in rows], rows[-1]["rowid"] if rows else mark
+
+
 def lanes(store: Store, race_id: str) -> list[LaneRow]:
     """Return the race's lanes in order."""
     with reading(store) as connection:

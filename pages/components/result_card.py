@@ -1,0 +1,139 @@
+"""What the result card says, in plain text: what happened, in three answers, and no winner. No streamlit.
+
+The parts may hold names that a user chose; pages put them through `text.plain` before they show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from multirate_core.cli.report import answers_of
+from multirate_core.config import RaceConfig
+from multirate_core.events import Evaluated
+from multirate_core.store import LaneRow
+from multirate_core.verdict import EqualEpochs, EqualSeconds, ThreeAnswers, ToTarget
+from pages.components.text import percent
+
+REFERENCE = "sgd"
+OUTCOMES = {
+    "stopped": "was stopped",
+    "diverged": "diverged: its loss was no number any more",
+    "out_of_memory": "ran out of memory",
+    "failed": "failed",
+    "lost": "was lost with its worker",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the three: the question it answers, the numbers, and a sentence about them."""
+
+    question: str
+    headline: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ResultCard:
+    """What happened between SGD and another arm.
+
+    Args:
+        title: which arms.
+        caution: how much weight the numbers bear: "one run: no verdict".
+        answers: at equal epochs, to reach a target, at equal seconds; () if there is nothing to compare.
+        sweep: (target accuracy, ratio of training seconds or None) for the small chart.
+        notes: lanes that did not finish, and why there are no answers.
+    """
+
+    title: str
+    caution: str
+    answers: tuple[Answer, ...]
+    sweep: tuple[tuple[float, float | None], ...]
+    notes: tuple[str, ...]
+
+
+def result_cards(config: RaceConfig, lanes: Sequence[LaneRow], tests: Sequence[Evaluated]) -> tuple[ResultCard, ...]:
+    """Return one card for every arm beside plain SGD; one in all if the race has no other arm.
+
+    Args:
+        config: of the race.
+        lanes: of the race.
+        tests: all its evaluations.
+    """
+    by_lane = {lane.lane: [test for test in tests if test.lane == lane.lane] for lane in lanes}
+    arms = [arm.name for arm in config.arms if arm.name != REFERENCE] or [REFERENCE]
+    return tuple(result_card(arm, answers_of(lanes, by_lane, arm), lanes) for arm in arms)
+
+
+def result_card(arm: str, answers: ThreeAnswers | None, lanes: Sequence[LaneRow]) -> ResultCard:
+    """Return the card of one arm.
+
+    Args:
+        arm: its name.
+        answers: against SGD; None if the race has no such pair.
+        lanes: of the race; those of other arms are passed over.
+    """
+    mine = [lane for lane in lanes if lane.arm in (arm, REFERENCE)]
+    notes = tuple(_note(lane) for lane in mine if lane.outcome in OUTCOMES)
+    if answers is None or arm == REFERENCE:
+        return ResultCard(arm, "nothing to compare", (), (), (f"{_no_pair(arm)}", *notes))
+    if answers.seeds == 0:
+        missing = "At no seed did both arms reach their end, so there is no comparison."
+        return ResultCard(f"{arm} and {REFERENCE}", answers.caution, (), (), (missing, *notes))
+    found = (_equal_epochs(arm, answers.equal_epochs), _to_target(arm, answers.to_target))
+    three = (*found, _equal_seconds(arm, answers.equal_seconds))
+    sweep = tuple((row.target, row.speedup) for row in answers.to_target)
+    return ResultCard(f"{arm} and {REFERENCE}", answers.caution, three, sweep, notes)
+
+
+def _equal_epochs(arm: str, answer: EqualEpochs | None) -> Answer:
+    question = "How long did the same epochs take?"
+    if answer is None:
+        return Answer(question, "–", "One of the two took no step.")
+    headline = f"{_seconds(answer.other_seconds)} and {_seconds(answer.sgd_seconds)}"
+    ratio = f"{REFERENCE}'s time is {answer.speedup:.2f} times {arm}'s"
+    return Answer(
+        question, headline, f"Training time of {arm} and {REFERENCE} for {answer.epochs:.4g} epochs: {ratio}."
+    )
+
+
+def _to_target(arm: str, rows: Sequence[ToTarget]) -> Answer:
+    question = "How long to reach a given accuracy?"
+    reached = [row for row in rows if row.speedup is not None]
+    if not reached:
+        return Answer(question, "–", f"No target was reached by both {arm} and {REFERENCE}.")
+    ratios = [row.speedup for row in reached if row.speedup is not None]
+    low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
+    headline = f"ratio {low}" if low == high else f"ratio {low} to {high}"
+    span = f"from {percent(reached[0].target)} to {percent(reached[-1].target)}"
+    where = span if len(reached) > 1 else f"of {percent(reached[0].target)}"
+    missed = [percent(row.target) for row in rows if row.speedup is None]
+    rest = f" Not reached by both: {', '.join(missed)}." if missed else ""
+    return Answer(question, headline, f"{REFERENCE}'s training time over {arm}'s, for targets {where}.{rest}")
+
+
+def _equal_seconds(arm: str, answer: EqualSeconds | None) -> Answer:
+    question = "How accurate after the same time?"
+    if answer is None:
+        return Answer(question, "–", "One of the two took no step.")
+    detail = f"Test accuracy of {arm} and {REFERENCE} after {_seconds(answer.seconds)} of training each"
+    points = abs(answer.other - answer.sgd) * 100
+    return Answer(
+        question, f"{percent(answer.other)} and {percent(answer.sgd)}", f"{detail}: {points:.1f} points apart."
+    )
+
+
+def _note(lane: LaneRow) -> str:
+    message = f" {lane.message}" if lane.message else ""
+    return f"{lane.arm}, seed {lane.seed}: {OUTCOMES[lane.outcome or '']} after {lane.steps} steps.{message}"
+
+
+def _no_pair(arm: str) -> str:
+    if arm == REFERENCE:
+        return f"The race had no arm beside {REFERENCE}, so there is nothing to compare it with."
+    return f"The race had no arm named {REFERENCE}, so there is nothing to compare {arm} with."
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s"

@@ -1,0 +1,99 @@
+"""The result card says what happened, names who did not finish, and claims nothing from one run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from plot_races import config
+
+from multirate_core.config import ArmConfig, RaceConfig
+from multirate_core.events import Evaluated
+from multirate_core.store import LaneRow
+from pages.components.result_card import ResultCard, result_cards
+
+# (training seconds, accuracy) after epochs 0, 1, 2: multirate takes half of SGD's time for an epoch.
+SGD = ((0.0, 0.1), (4.0, 0.7), (8.0, 0.9))
+MULTIRATE = ((0.0, 0.1), (2.0, 0.6), (4.0, 0.88))
+
+
+def lane(number: int, arm: str, outcome: str = "finished", seed: int = 0, message: str = "") -> LaneRow:
+    return LaneRow(number, seed, arm, outcome, message, 100, 2.0, 8.0, {})
+
+
+def evaluations_of(number: int, points: tuple[tuple[float, float], ...]) -> list[Evaluated]:
+    return [Evaluated(number, 50 * e, float(e), s, accuracy, 0.5, "epoch") for e, (s, accuracy) in enumerate(points)]
+
+
+def card(*lanes: LaneRow, race: RaceConfig | None = None) -> ResultCard:
+    tests = [test for row in lanes for test in evaluations_of(row.lane, SGD if row.arm == "sgd" else MULTIRATE)]
+    (only,) = result_cards(race or config(), lanes, tests)
+    return only
+
+
+def test_one_run_is_told_as_what_happened_and_not_as_a_verdict() -> None:
+    shown = card(lane(0, "sgd"), lane(1, "multirate"))
+    assert shown.caution == "one run: no verdict"
+    text = " ".join(answer.headline + answer.detail for answer in shown.answers).lower()
+    assert not any(word in text for word in ("winner", "wins", "better", "faster", "beats"))
+    assert shown.notes == ()
+
+
+def test_the_three_answers_hold_the_numbers_of_the_curves() -> None:
+    epochs, target, seconds = card(lane(0, "sgd"), lane(1, "multirate")).answers
+    assert epochs.headline == "4 s and 8 s"
+    assert "2 epochs: sgd's time is 2.00 times multirate's" in epochs.detail
+    assert seconds.headline == "88.0 % and 70.0 %"
+    assert "18.0 points apart" in seconds.detail
+    assert target.headline.startswith("ratio ")
+    assert "Not reached by both: 88.4 %, 90.0 %" in target.detail
+
+
+def test_the_sweep_for_the_chart_marks_what_was_not_reached() -> None:
+    sweep = card(lane(0, "sgd"), lane(1, "multirate")).sweep
+    assert sweep[-1] == (0.9, None)
+    assert all(speedup is None or speedup > 1 for _, speedup in sweep)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [("diverged", "diverged"), ("lost", "was lost"), ("out_of_memory", "ran out of memory"), ("failed", "failed")],
+)
+def test_an_arm_that_did_not_finish_is_named_and_not_compared(outcome: str, words: str) -> None:
+    shown = card(lane(0, "sgd"), lane(1, "multirate", outcome, message="The loss was inf at step 100."))
+    assert shown.answers == ()
+    (note,) = [note for note in shown.notes if note.startswith("multirate, seed 0")]
+    assert words in note
+    assert "after 100 steps" in note
+    assert "The loss was inf at step 100." in note
+
+
+def test_a_stopped_race_is_compared_and_says_so() -> None:
+    shown = card(lane(0, "sgd", "stopped"), lane(1, "multirate", "stopped"))
+    assert len(shown.answers) == 3
+    assert sum("was stopped" in note for note in shown.notes) == 2
+
+
+def test_several_seeds_are_means() -> None:
+    lanes = [
+        lane(2 * seed + place, arm, seed=seed) for seed in (0, 1) for place, arm in enumerate(("sgd", "multirate"))
+    ]
+    assert card(*lanes, race=config(seeds=(0, 1))).caution == "means over 2 seeds"
+
+
+def test_every_arm_beside_sgd_has_a_card_and_keeps_its_name_as_it_is() -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    arms = (*config().arms, replace(config().arms[1], name=hostile))
+    lanes = [lane(number, arm.name) for number, arm in enumerate(arms)]
+    tests = [test for row in lanes for test in evaluations_of(row.lane, SGD)]
+    cards = result_cards(replace(config(), arms=arms), lanes, tests)
+    assert [shown.title for shown in cards] == ["multirate and sgd", f"{hostile} and sgd"]
+
+
+def test_without_a_partner_there_is_a_reason_instead_of_numbers() -> None:
+    alone = RaceConfig(arms=(ArmConfig("sgd", "sgd"),))
+    shown = card(lane(0, "sgd"), race=alone)
+    assert shown.answers == ()
+    assert "no arm beside sgd" in shown.notes[0]
+    other = RaceConfig(arms=(replace(config().arms[1], name="ours"),))
+    assert "no arm named sgd" in card(lane(0, "ours"), race=other).notes[0]
