@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
+
+from multirate_core.layers.build import layer_tree
+from multirate_core.layers.tree import LayerTree
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -224,3 +228,12 @@ BANK = (
     Case(Tokens, (6,), ("head",)),
 )
 TRAINABLE = tuple(case for case in BANK if case.name != "NoParameters")
+
+
+@cache
+def tree_of(case: Case) -> LayerTree:
+    return layer_tree(case.build(), case.input_shape, case.name, case.head)
+
+
+def tree_named(name: str) -> LayerTree:
+    return tree_of(next(case for case in BANK if case.name == name))

@@ -62,11 +62,11 @@ def shipped_path() -> Path:
 
 def read(request: TreeRequest) -> LayerTree | DescribeError | None:
     """Return the tree if it was made, why it could not be made, or None if nobody knows yet."""
-    path = shipped_path() if request == SHIPPED else _tree_path(request)
-    try:
-        return _read_tree(path, path.stat().st_mtime_ns)
-    except (OSError, ModelError):  # not there, or damaged: start() makes it
-        pass
+    for path in (shipped_path(), _tree_path(request)) if request == SHIPPED else (_tree_path(request),):
+        try:
+            return _read_tree(path, path.stat().st_mtime_ns)
+        except (OSError, ModelError):  # not there, or damaged: start() makes it
+            continue
     try:
         return DescribeError(json.loads(_error_path(request).read_text(encoding="utf-8"))["error"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -110,7 +110,14 @@ def outcome(request: TreeRequest, process: subprocess.Popen[bytes]) -> LayerTree
 
 
 def describe(request: TreeRequest) -> LayerTree:
-    """Make the tree in this process; imports torch and builds the network on the meta device."""
+    """Make the tree in this process; imports torch and builds the network on the meta device.
+
+    Raises:
+        ModelError: unknown model, or one that cannot be built for this request.
+    """
+    from multirate_core.models.catalog import model_info
+
+    model_info(request.model)  # an unknown name is told before torch is loaded
     import torch
 
     from multirate_core.layers.build import layer_tree

@@ -1,4 +1,4 @@
-"""Parameter groups for `MultirateSGD` straight from patterns on a model's parameter names: for your own training loop."""
+"""Parameter groups for `MultirateSGD` straight from patterns on parameter names: for your own training loop."""
 
 from __future__ import annotations
 

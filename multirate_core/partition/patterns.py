@@ -10,6 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
+from multirate_core.errors import PartitionError
+
+MAX_GLOB = 1000  # characters
+
 _SPECIAL = re.compile(r"[*?[]")
 _ESCAPED = re.compile(r"\[([*?[])\]")
 
@@ -52,11 +56,17 @@ class PathIndex:
                 self._below.setdefault(path, []).append(name)
 
     def matching(self, pattern: str) -> list[str]:
-        """Return the names of the parameters that `pattern` matches, in their order."""
+        """Return the names of the parameters that `pattern` matches, in their order.
+
+        Raises:
+            PartitionError: a glob of more than 1,000 characters.
+        """
         path = literal(pattern)
         if path is not None:
             return self._below.get(path, [])
         if pattern == "*":
             return list(self._order)
+        if len(pattern) > MAX_GLOB:
+            raise PartitionError(f"a pattern with wildcards has at most {MAX_GLOB} characters, got {len(pattern)}.")
         found = {name for path, below in self._below.items() if fnmatchcase(path, pattern) for name in below}
         return sorted(found, key=self._order.__getitem__)

@@ -12,6 +12,8 @@ from multirate_core.layers.tree import LayerNode, LayerTree
 from multirate_core.partition.partition import Partition
 from multirate_core.partition.patterns import PathIndex, escape
 
+BODY_SHARE = 0.95  # of the parameters in compound modules: so much in one module, and the blocks lie inside it
+
 PRESETS = MappingProxyType(
     {
         "head": "Head only (the paper's)",
@@ -72,13 +74,14 @@ def _last_block_and_head(tree: LayerTree) -> set[str]:
 
 
 def _level_of_blocks(node: LayerNode, head: set[str]) -> list[LayerNode]:
-    """Return the modules beside each other that hold the body, going down while one compound module holds it."""
+    """Return the modules beside each other that hold the body, going down while one compound module holds it all."""
     known = node.output_shape is not None
     members = [child for child in node.children if _owned(child) - head and (_runs(child) or not known)]
     compound = [child for child in members if _is_compound(child) and head.isdisjoint(_owned(child))]
-    if len(compound) != 1:
-        return members
-    return _level_of_blocks(compound[0], head) + members[members.index(compound[0]) + 1 :]
+    whole = sum(child.parameter_count for child in compound)
+    body = next((child for child in compound if child.parameter_count >= BODY_SHARE * whole), None)
+    inside = _level_of_blocks(body, head) if body else []
+    return inside + members[members.index(body) + 1 :] if body and len(inside) > 1 else members
 
 
 def _runs(node: LayerNode) -> bool:

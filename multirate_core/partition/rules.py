@@ -98,7 +98,7 @@ def _covered_by_pattern(names: tuple[str, ...]) -> Mapping[str, set[str]]:
 
 
 def _endings(path: str) -> Iterator[str]:
-    """Yield globs for the last one to three parts of a path: "*.bn1", "*.mlp.0.weight"; none that begins by a number."""
+    """Yield globs for the last one to three parts of a path, "*.bn1", "*.mlp.0.weight"; none begins by a number."""
     parts = path.split(".")
     for count in range(1, min(4, len(parts))):
         if not parts[-count].isdigit():

@@ -10,7 +10,19 @@ import pytest
 import torch
 import torchinfo
 import torchvision
-from tiny_models import BANK, Attention, Case, Failing, LooksAtValues, Plain, Recursive, RootOwned, SharedModule, Tied
+from tiny_models import (
+    BANK,
+    Attention,
+    Case,
+    Failing,
+    LooksAtValues,
+    Plain,
+    Recursive,
+    RootOwned,
+    SharedModule,
+    Tied,
+    tree_of,
+)
 from torch import nn
 
 from multirate_core.errors import ModelError
@@ -18,10 +30,6 @@ from multirate_core.layers.build import layer_tree
 from multirate_core.layers.tree import LayerNode, LayerTree, from_json, to_json
 
 each_case = pytest.mark.parametrize("case", BANK, ids=lambda case: case.name)
-
-
-def tree_of(case: Case) -> LayerTree:
-    return layer_tree(case.build(), case.input_shape, case.name, case.head)
 
 
 def node_at(tree: LayerTree, path: str) -> LayerNode:

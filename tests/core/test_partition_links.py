@@ -1,0 +1,132 @@
+"""The link of a partition: short, exact, and harmless whatever stands in it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import random
+import zlib
+
+import hypothesis.strategies as st
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from test_partition import partitions
+from tiny_models import TRAINABLE, tree_named, tree_of
+
+from multirate_core.config import GroupSpec
+from multirate_core.errors import PartitionError
+from multirate_core.layers.build import layer_tree
+from multirate_core.layers.tree import LayerTree
+from multirate_core.partition import PRESETS, Partition, preset
+from multirate_core.partition import links as links_module
+from multirate_core.partition.links import MAX_CHARACTERS, decode, encode
+
+seeded = settings(derandomize=True, deadline=None, database=None, max_examples=200)
+
+
+@pytest.fixture(scope="module")
+def resnet152() -> LayerTree:
+    with torch.device("meta"):
+        return layer_tree(torchvision.models.resnet152(), (3, 224, 224), "resnet152", ("fc",))
+
+
+def sealed(layout: int, body: bytes, tree: LayerTree) -> str:
+    """A link whose check sums are right, whatever the body is."""
+    return base64.urlsafe_b64encode(links_module._seal(layout, body, tree)).decode().rstrip("=")
+
+
+@seeded
+@given(partitions())
+def test_any_partition_comes_back_equal(drawn: tuple[LayerTree, Partition]) -> None:
+    tree, partition = drawn
+    text = encode(partition, tree)
+    assert decode(text, tree) == partition
+    assert text.isascii()
+    assert all(character.isalnum() or character in "-_" for character in text)
+
+
+@seeded
+@given(st.sampled_from(TRAINABLE), st.text(max_size=40) | st.text("AQgwx_-09", max_size=60))
+def test_any_text_gives_a_partition_or_a_partition_error(case: object, text: str) -> None:
+    with contextlib.suppress(PartitionError):
+        assert isinstance(decode(text, tree_of(case)), Partition)
+
+
+@seeded
+@given(st.sampled_from(TRAINABLE), st.integers(0, 7), st.binary(max_size=60))
+def test_any_body_with_right_check_sums_gives_a_partition_or_a_partition_error(
+    case: object, layout: int, body: bytes
+) -> None:
+    tree = tree_of(case)
+    for content in (body, zlib.compress(body, wbits=-15)):
+        with contextlib.suppress(PartitionError):
+            assert isinstance(decode(sealed(layout, content, tree), tree), Partition)
+
+
+@seeded
+@given(partitions(), st.data())
+def test_a_changed_character_is_noticed(drawn: tuple[LayerTree, Partition], data: st.DataObject) -> None:
+    tree, partition = drawn
+    text = encode(partition, tree)
+    place = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.sampled_from("ABCxyz019-_").filter(lambda character: character != text[place]))
+    with pytest.raises(PartitionError):
+        decode(text[:place] + other + text[place + 1 :], tree)
+
+
+def test_a_link_of_another_model_is_refused() -> None:
+    text = encode(preset("head", tree_named("Nested"), 5), tree_named("Nested"))
+    with pytest.raises(PartitionError, match="made for another model than 'Plain'"):
+        decode(text, tree_named("Plain"))
+
+
+def test_a_link_is_refused_where_other_parameters_train() -> None:
+    tree = tree_named("Frozen")
+    model = next(case for case in TRAINABLE if case.name == "Frozen").build().requires_grad_(True)
+    text = encode(preset("head", tree, 5), tree)
+    with pytest.raises(PartitionError, match="damaged"):
+        decode(text, layer_tree(model, (4,), "Frozen", ("head",)))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_of_a_large_network_have_links_of_at_most_24_characters(name: str, resnet152: LayerTree) -> None:
+    partition = preset(name, resnet152, 5)
+    text = encode(partition, resnet152)
+    assert decode(text, resnet152) == partition
+    assert len(text) <= 24
+
+
+def test_an_unruly_partition_of_a_large_network_stays_below_130_characters(resnet152: LayerTree) -> None:
+    draw = random.Random(0)
+    names = [parameter.name for parameter in resnet152.trainable()]
+    groups = (GroupSpec("fast", 1), GroupSpec("slow", 5))
+    partition = Partition(groups, {name: draw.choice(("fast", "slow")) for name in names})
+    assert len(encode(partition, resnet152)) <= 130
+    by_layer = {name.rpartition(".")[0]: draw.choice(("fast", "slow")) for name in names}
+    layers = Partition(groups, {name: by_layer[name.rpartition(".")[0]] for name in names})
+    assert decode(encode(layers, resnet152), resnet152) == layers
+    assert len(encode(layers, resnet152)) <= 70
+
+
+def test_36_groups_with_long_names_come_back(resnet152: LayerTree) -> None:
+    groups = tuple(GroupSpec("ü" * 38 + f"{number:02}", 1 + number * 1000) for number in range(36))
+    names = [parameter.name for parameter in resnet152.trainable()]
+    partition = Partition(groups, {name: groups[number % 36].name for number, name in enumerate(names)})
+    assert decode(encode(partition, resnet152), resnet152) == partition
+
+
+def test_overlong_links_and_bombs_are_refused() -> None:
+    tree = tree_named("Plain")
+    with pytest.raises(PartitionError, match="at most 16,000 characters"):
+        decode("A" * (MAX_CHARACTERS + 1), tree)
+    bomb = zlib.compress(bytes(10_000_000), 9, wbits=-15)
+    with pytest.raises(PartitionError, match="more or less than a partition"):
+        decode(sealed(4, bomb, tree), tree)
+
+
+@pytest.mark.parametrize("text", ["", "A", "AAAA", "ä", "A A", "AAAA====", "%3Cscript%3E", "\x00" * 20, "\ud800"])
+def test_what_is_no_link_is_refused(text: str) -> None:
+    with pytest.raises(PartitionError, match="damaged"):
+        decode(text, tree_named("Plain"))
