@@ -55,6 +55,7 @@ def buttons() -> None:
         st.button("Plain rerun")
         st.toggle("Elsewhere", key="elsewhere")
         st.toggle("Disabled", key="disabled")
+        st.toggle("Ticking", key="ticking")
 
 
 def show(name: str, text: str) -> None:
@@ -78,6 +79,13 @@ def board_page() -> None:
     show("fast", "fast: " + ", ".join(name for name, code in zip(names, codes, strict=True) if code == "0"))
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     show("runs", f"run {st.session_state['runs']}")
+    st.fragment(ticker, run_every=0.3 if st.session_state["ticking"] else None)()
+
+
+def ticker() -> None:
+    """What a live chart does: reruns by itself while the user drags."""
+    st.session_state["ticks"] = st.session_state.get("ticks", 0) + 1
+    st.text(f"tick {st.session_state['ticks']}")
 
 
 def other_page() -> None:

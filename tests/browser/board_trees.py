@@ -22,7 +22,7 @@ class Rows:
         numel = 1
         for size in shape:
             numel *= size
-        self._add(path, kind="parameter", shape="x".join(map(str, shape)), unit=True)
+        self._add(path, kind="parameter", shape="×".join(map(str, shape)), unit=True)
         for row in self.rows:
             if row["id"] == path or path.startswith(f"{row['id']}."):
                 row["params"] += numel
@@ -34,10 +34,10 @@ class Rows:
             self.parameter(f"{path}.{name}", *shape)
 
     def conv(self, path: str, into: int, out: int, side: int) -> None:
-        self.leaf(path, "Conv2d", f"{out}x14x14", weight=(out, into, side, side))
+        self.leaf(path, "Conv2d", f"{out}×14×14", weight=(out, into, side, side))
 
     def norm(self, path: str, channels: int) -> None:
-        self.leaf(path, "BatchNorm2d", f"{channels}x14x14", weight=(channels,), bias=(channels,))
+        self.leaf(path, "BatchNorm2d", f"{channels}×14×14", weight=(channels,), bias=(channels,))
 
     def _add(self, path: str, **fields: Any) -> None:
         parent, _, name = path.rpartition(".")
@@ -50,22 +50,22 @@ def resnet(blocks: tuple[int, ...]) -> list[Row]:
     tree = Rows()
     tree.conv("conv1", 3, 64, 7)
     tree.norm("bn1", 64)
-    tree.module("relu", "ReLU", "64x112x112")
-    tree.module("maxpool", "MaxPool2d", "64x56x56")
+    tree.module("relu", "ReLU", "64×112×112")
+    tree.module("maxpool", "MaxPool2d", "64×56×56")
     into = 64
     for stage, count in enumerate(blocks):
         width = 64 * 2**stage
-        tree.module(f"layer{stage + 1}", "Sequential", f"{4 * width}x14x14")
+        tree.module(f"layer{stage + 1}", "Sequential", f"{4 * width}×14×14")
         for block in range(count):
             bottleneck(tree, f"layer{stage + 1}.{block}", into, width)
             into = 4 * width
-    tree.module("avgpool", "AdaptiveAvgPool2d", "2048x1x1")
+    tree.module("avgpool", "AdaptiveAvgPool2d", "2048×1×1")
     tree.leaf("fc", "Linear", "1000", weight=(1000, 2048), bias=(1000,))
     return tree.rows
 
 
 def bottleneck(tree: Rows, path: str, into: int, width: int) -> None:
-    tree.module(path, "Bottleneck", f"{4 * width}x14x14", fold=f"Bottleneck-{into}-{width}")
+    tree.module(path, "Bottleneck", f"{4 * width}×14×14", fold=f"Bottleneck-{into}-{width}")
     sizes = ((into, width, 1), (width, width, 3), (width, 4 * width, 1))
     for number, (before, after, side) in enumerate(sizes, 1):
         tree.conv(f"{path}.conv{number}", before, after, side)
@@ -81,19 +81,19 @@ def toy() -> list[Row]:
     """Everything awkward at once: root-owned, beside children, tied, repeated, without parameters, markup."""
     tree = Rows()
     tree.parameter("class_token", 1, 1, 8)
-    tree.leaf("embed", "Embedding", "16x8", weight=(100, 8))
-    tree.module("encoder", "Encoder", "16x8")
+    tree.leaf("embed", "Embedding", "16×8", weight=(100, 8))
+    tree.module("encoder", "Encoder", "16×8")
     for block in range(4):
         path = f"encoder.{block}"
-        tree.module(path, "Block", "16x8", fold="Block-8")
-        tree.module(f"{path}.attention", "MultiheadAttention", "16x8")
+        tree.module(path, "Block", "16×8", fold="Block-8")
+        tree.module(f"{path}.attention", "MultiheadAttention", "16×8")
         tree.parameter(f"{path}.attention.in_proj_weight", 24, 8)
-        tree.leaf(f"{path}.attention.out_proj", "Linear", "16x8", weight=(8, 8), bias=(8,))
-        tree.leaf(f"{path}.norm", "LayerNorm", "16x8", weight=(8,), bias=(8,))
-        tree.module(f"{path}.dropout", "Dropout", "16x8")
-    tree.leaf(HOSTILE_NAME, "Linear", "16x8", weight=(8, 8))
-    tree.module("decoder", "Linear", "16x100")
-    tree.module("decoder.weight", "parameter", "100x8", note="tied to embed.weight")
+        tree.leaf(f"{path}.attention.out_proj", "Linear", "16×8", weight=(8, 8), bias=(8,))
+        tree.leaf(f"{path}.norm", "LayerNorm", "16×8", weight=(8,), bias=(8,))
+        tree.module(f"{path}.dropout", "Dropout", "16×8")
+    tree.leaf(HOSTILE_NAME, "Linear", "16×8", weight=(8, 8))
+    tree.module("decoder", "Linear", "16×100")
+    tree.module("decoder.weight", "parameter", "100×8", note="tied to embed.weight")
     tree.rows[-1]["tied"] = "embed.weight"
     tree.leaf("head", "Linear", "10", weight=(10, 8), bias=(10,))
     return tree.rows

@@ -14,13 +14,14 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("playwright", reason="Playwright is missing: pip install -e '.[dev]'")
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM_ARGS = [
@@ -32,7 +33,9 @@ CHROMIUM_ARGS = [
 ]
 START_TIMEOUT_S = 60.0
 
-StartServer = Callable[..., str]
+expect.set_options(timeout=20_000)  # a loaded machine is slow, not wrong
+
+StartServer = Callable[..., "Server"]
 OpenPage = Callable[..., Page]
 
 
@@ -82,56 +85,81 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
     assert errors == []
 
 
-@pytest.fixture(scope="session")
-def streamlit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Start `streamlit run SCRIPT` on a free port: streamlit_server(script, **environment) -> address.
+@dataclass
+class Server:
+    """A `streamlit run` process that a test may stop, kill and start again on the same port."""
 
-    Each server has an empty MULTIRATE_HOME unless one is given, and is stopped when the tests end.
+    script: Path
+    home: Path
+    log: Path
+    environment: dict[str, str]
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        options = {"port": self.port, "address": "127.0.0.1", "headless": "true", "fileWatcherType": "none"}
+        command = [sys.executable, "-m", "streamlit", "run", str(self.script), "--browser.gatherUsageStats", "false"]
+        for name, value in options.items():
+            command += [f"--server.{name}", str(value)]
+        environment = {**os.environ, **self.environment, "MULTIRATE_HOME": str(self.home)}
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+        end = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            if time.monotonic() > end or self.process.poll() is not None:
+                pytest.fail(f"the server did not start:\n{self.log.read_text()[-2000:]}")
+            time.sleep(0.1)
+
+    def stop(self, *, kill: bool = False) -> None:
+        """End it, by SIGKILL if asked or if it does not go by itself."""
+        if self.process is None:
+            return
+        if kill:
+            self.process.kill()
+        else:
+            self.process.terminate()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Start a server: start_server(script, home=None, **environment) -> Server.
+
+    Its MULTIRATE_HOME is an empty folder unless one is given. All servers are stopped when the tests end.
     """
     with contextlib.ExitStack() as stack:
 
-        def start(script: Path, **environment: str) -> str:
-            home = environment.pop("MULTIRATE_HOME", None) or str(tmp_path_factory.mktemp("home"))
-            process, address, log = _spawn(script, {**environment, "MULTIRATE_HOME": home}, tmp_path_factory)
-            stack.callback(_stop, process)
-            _await_health(address, process, log)
-            return address
+        def start(script: Path, home: Path | None = None, **environment: str) -> Server:
+            log = tmp_path_factory.mktemp("server") / "streamlit.log"
+            server = Server(script, home or tmp_path_factory.mktemp("home"), log, environment, free_port())
+            stack.callback(server.stop)
+            server.start()
+            return server
 
         yield start
 
 
-def _spawn(
-    script: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[subprocess.Popen[bytes], str, Path]:
-    port = free_port()
-    log = tmp_path_factory.mktemp("server") / "streamlit.log"
-    command = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
-    command += ["--server.address", "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none"]
-    command += ["--browser.gatherUsageStats", "false"]
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=out, stderr=out)
-    return process, f"http://127.0.0.1:{port}", log
-
-
-def _await_health(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"the server did not start:\n{log.read_text()[-2000:]}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(timeout=10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+@pytest.fixture(scope="session")
+def streamlit_server(start_server: StartServer) -> Callable[..., str]:
+    """Start a server and return its address, for tests that need no more: streamlit_server(script) -> address."""
+    return lambda script, **options: start_server(script, **options).address
 
 
 def free_port() -> int:

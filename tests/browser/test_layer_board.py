@@ -236,6 +236,10 @@ def test_everything_can_be_moved_by_keyboard_and_the_focus_stays_on_the_next_row
     press(page, "Home", "1")
     expect_fast(page, ["class_token", "embed.weight", f"{HOSTILE_NAME}.weight", *HEAD])
     assert focused(page) == f"{SLOW}:encoder"
+    press(page, "Control+z", "Home", " ", "ArrowDown", "f")
+    assert focused(page) == f"{SLOW}:encoder"
+    press(page, "f")
+    assert focused(page) == f"{FAST}:encoder"
 
 
 def test_arrows_open_and_close_blocks_and_s_moves_to_slow(board: Open) -> None:
@@ -394,6 +398,18 @@ def test_the_assignment_survives_another_page_and_a_move_within_the_page(board: 
     expect(row(page, FAST, "encoder")).to_be_visible()
     row(page, SLOW, "class_token").locator(".move").click()
     expect_fast(page, ["class_token", *fast])
+
+
+def test_a_drag_goes_on_while_the_page_refreshes_itself(board: Open) -> None:
+    page = board()
+    page.get_by_text("Ticking").click()
+    expect(page.get_by_text("tick 3")).to_be_visible()
+    grab(page, row(page, SLOW, "encoder"))
+    page.mouse.move(*middle(pane(page, FAST)), steps=5)
+    page.wait_for_function("+document.body.innerText.match(/tick (\\d+)/)[1] > 6")
+    expect(page.locator(".ghost")).to_be_visible()
+    page.mouse.up()
+    expect_fast(page, names("toy", "encoder") + HEAD)
 
 
 def test_a_third_group_gets_a_pane_and_takes_layers_by_drag_key_and_menu(board: Open) -> None:

@@ -58,22 +58,31 @@ test("a long session keeps a bounded history", () => {
 });
 
 test("a seed that is already known never overwrites newer drops", () => {
-  const first = receive(null, { stamp: "py:1", codes: "11" });
+  const first = receive(null, { stamp: "py:1", codes: "11" }, 2);
   const dropped = { ...first, history: record(first.history, "01") };
-  assert.equal(receive(dropped, { stamp: "py:1", codes: "11" }), dropped);
+  assert.equal(receive(dropped, { stamp: "py:1", codes: "11" }, 2), dropped);
 });
 
 test("a new seed wins over drops under way and can be undone", () => {
-  const first = receive(null, { stamp: "py:1", codes: "11" });
+  const first = receive(null, { stamp: "py:1", codes: "11" }, 2);
   const dropped = { ...first, history: record(first.history, "01") };
-  const preset = receive(dropped, { stamp: "py:2", codes: "00" });
+  const preset = receive(dropped, { stamp: "py:2", codes: "00" }, 2);
   assert.deepEqual([preset.base, preset.history.present], ["py:2", "00"]);
   assert.equal(undo(preset.history).present, "01");
 });
 
 test("a seed for another number of parameters starts a new history", () => {
-  const other = receive(receive(null, { stamp: "py:1", codes: "11" }), { stamp: "py:2", codes: "000" });
+  const other = receive(receive(null, { stamp: "py:1", codes: "11" }, 2), { stamp: "py:2", codes: "000" }, 2);
   assert.deepEqual(other.history, startHistory("000"));
+});
+
+test("states that name a group which is gone cannot be undone into", () => {
+  const three = receive(null, { stamp: "py:1", codes: "11" }, 3);
+  const dropped = { ...three, history: record(record(three.history, "12"), "01") };
+  const two = receive(dropped, { stamp: "py:2", codes: "00" }, 2);
+  assert.deepEqual(two.history.past, ["11", "01"]);
+  const inside = { ...three, history: record(three.history, "12") };
+  assert.deepEqual(receive(inside, { stamp: "py:2", codes: "10" }, 2).history, startHistory("10"));
 });
 
 test("the stamp of a drop names the seed that it builds on", () => {

@@ -70,12 +70,15 @@ export function redo({ past, present, future }) {
  *
  * Python sends a *seed*: codes under a new stamp, when it has something to say (first run, preset, other
  * model). What the user drags afterwards builds on that seed and is newer, so a seed that is already known
- * changes nothing; a new one wins over everything, and can be undone.
+ * changes nothing; a new one wins over everything, and can be undone. States that name a group which is gone, or are
+ * of another network, are forgotten.
  */
-export function receive(state, assign) {
+export function receive(state, assign, groupCount) {
   if (state?.base === assign.stamp) return state;
-  const fits = state?.history.present.length === assign.codes.length;
-  const history = fits ? record(state.history, assign.codes) : startHistory(assign.codes);
+  const fits = (codes) => codes.length === assign.codes.length && [...codes].every((code) => groupOf(code) < groupCount);
+  if (!state || !fits(state.history.present)) return { base: assign.stamp, history: startHistory(assign.codes) };
+  const { past, present, future } = state.history;
+  const history = record({ past: past.filter(fits), present, future: future.filter(fits) }, assign.codes);
   return { base: assign.stamp, history };
 }
 

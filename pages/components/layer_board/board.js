@@ -1,12 +1,13 @@
 // The board: what is shown and selected, and every action that changes it.
 
 import { buildTree, firstOpen, rowPath } from "./tree.js";
-import { dropStamp, moveUnits, receive, record, redo, startHistory, tally, undo, unitsIn } from "./assignment.js";
+import { dropStamp, moveUnits, receive, record, redo, tally, undo, unitsIn } from "./assignment.js";
 import { keysBetween, parseFilter, rowKey, splitKey, visibleRows } from "./rows.js";
 import { Pane } from "./pane.js";
 import { plural } from "./format.js";
 
 const FIRST_ROWS = 14;          // rows that the newly opened board shows, about
+const LOWEST_PANE_ROWS = 6;
 const TALLEST_PANE_ROWS = 14;
 const FEW_GROUPS = 3;             // more of them get lower panes
 
@@ -36,38 +37,34 @@ export class Board {
     this.data = data;
     this.disabled = data.disabled;
     this.root.classList.toggle("disabled", data.disabled);
-    if (before?.tree !== data.tree || before?.board !== data.board || before?.rows.length !== data.rows.length) this.load();
-    if (before?.groups.length !== data.groups.length) this.layPanes(before);
-    this.memory.state = receive(this.memory.state, data.assign);
-    this.faces += 1;
+    if (before?.tree !== data.tree || before?.board !== data.board) this.remember();
+    this.plant();
+    if (before?.groups.length !== data.groups.length) this.layPanes();
+    this.memory.state = receive(this.memory.state, data.assign, data.groups.length);
     this.refresh();
   }
 
-  load() {
-    const { board, tree, rows } = this.data;
-    const slot = `${board}\n${tree}`;
+  /** Go on where this tab left this board and tree. */
+  remember() {
+    const slot = `${this.data.board}\n${this.data.tree}`;
     if (!MEMORY.has(slot)) MEMORY.set(slot, { state: null, open: null, drops: 0 });
     this.memory = MEMORY.get(slot);
-    this.selection.clear();
-    this.anchor = null;
-    this.plant();
-    const panesRows = Math.max(6, Math.min(TALLEST_PANE_ROWS, rows.length + 1));
-    this.root.style.setProperty("--pane-rows", panesRows);
+    this.clearSelection();
   }
 
   /** Build the tree, folded or not. */
   plant() {
-    const foldBox = this.root.querySelector(".fold");
-    this.tree = buildTree(this.data.rows, foldBox.checked);
+    const { rows } = this.data;
+    this.tree = buildTree(rows, this.root.querySelector(".fold").checked);
     this.memory.open ??= firstOpen(this.tree, FIRST_ROWS);
     this.totalMadds = this.tree.roots.reduce((sum, node) => sum + node.madds, 0);
+    this.root.style.setProperty("--pane-rows", Math.max(LOWEST_PANE_ROWS, Math.min(TALLEST_PANE_ROWS, rows.length + 1)));
+    this.faces += 1;
   }
 
-  /** One pane per group. With fewer groups than before, older states may name a group that is gone. */
-  layPanes(before) {
-    const fewer = before && before.groups.length > this.data.groups.length;
-    if (fewer && this.memory.state) this.memory.state.history = startHistory(this.data.assign.codes);
-    this.selection.clear();
+  /** One pane per group. */
+  layPanes() {
+    this.clearSelection();
     this.panes = this.data.groups.map((_, group) => new Pane(this, group));
     this.root.classList.toggle("many", this.panes.length > FEW_GROUPS);
     this.root.querySelector(".panes").replaceChildren(...this.panes.map((pane) => pane.section));
@@ -217,7 +214,6 @@ export class Board {
   clearSelection() {
     this.selection.clear();
     this.anchor = null;
-    this.refresh();
   }
 
   // ---- what is open and matched ---------------------------------------------------------------------------
@@ -242,9 +238,8 @@ export class Board {
   }
 
   refold() {
-    this.selection.clear();
+    this.clearSelection();
     this.plant();
-    this.faces += 1;
     this.refresh();
   }
 }

@@ -45,7 +45,7 @@ function plainKey(here) {
     case "ArrowLeft": return closeOrLeave(here);
     case "Enter": return row.openable && toggle(here);
     case " ": board.select(pane.group, row.node.id, { add: true }); return true;
-    case "Escape": board.clearSelection(); return true;
+    case "Escape": return clear(here);
     default: return false;
   }
 }
@@ -80,22 +80,25 @@ function closeOrLeave(here) {
   return true;
 }
 
+function clear({ board }) {
+  board.clearSelection();
+  board.refresh();
+  return true;
+}
+
 function toggle({ board, row }) {
   board.toggle(row.node.id);
   return true;
 }
 
-/** Move the selection, or this row, and keep the keyboard on the nearest row that stays in this pane. */
-function moveByKey({ board, pane, index, row }, to) {
+/** Move the selection, or this row. The keyboard stays in this pane; from an empty one it goes along. */
+function moveByKey({ board, pane, row }, to) {
   const keys = board.selection.size ? [...board.selection] : [rowKey(pane.group, row.node.id)];
-  const nearest = [...pane.rows.slice(index), ...pane.rows.slice(0, index).reverse()].map((other) => other.node.id);
   if (!board.move(keys, to)) {
     const name = board.data.groups[to]?.name;
     board.announce(name ? `Nothing to move to ${name}` : `There is no group ${to + 1}`);
     return true;
   }
-  const left = nearest.find((id) => pane.indexOf(id) >= 0);
-  if (left) pane.activate(left, true);
-  else board.panes[to].activate(row.node.id, true);
+  if (!pane.rows.length) board.panes[to].activate(row.node.id, true);
   return true;
 }

@@ -23,13 +23,13 @@ export class Pane {
     this.scroll.addEventListener("scroll", () => this.paint(), { passive: true });
   }
 
-  /** Show these rows. */
+  /** Show these rows. If the active one is gone, the next one below that stayed takes over, or else one above. */
   refresh(rows) {
-    const before = this.rows.findIndex((row) => row.node.id === this.activeId);
+    const place = this.indexOf(this.activeId);
+    const heirs = [...this.rows.slice(Math.max(place, 0)), ...this.rows.slice(0, Math.max(place, 0)).reverse()];
     this.rows = rows;
-    if (!rows.some((row) => row.node.id === this.activeId)) {
-      this.activeId = rows[Math.min(Math.max(before, 0), rows.length - 1)]?.node.id ?? null;
-    }
+    const heir = heirs.find((row) => this.indexOf(row.node.id) >= 0) ?? rows[0];
+    this.activeId = heir?.node.id ?? null;
     this.paintHeader();
     this.paint();
   }
@@ -143,7 +143,7 @@ export class Pane {
     write(".note", node.note);
     write(".kind", members ? `${members.length} × ${node.kind}` : node.kind);
     element.querySelector(".kind").title = node.kind;
-    write(".shape", node.shape.replaceAll("x", "×"));
+    write(".shape", node.shape);
     write(".params", here ? shortCount(here) : "");
     write(".madds", node.madds ? percent(node.madds, this.board.totalMadds) : "");
     element.querySelector("i").style.width = `${all ? (100 * here) / all : 0}%`;
