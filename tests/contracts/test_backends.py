@@ -8,15 +8,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from scripted_engine import COMMAND, run, scripted
 
-from multirate_core import store
+from multirate_core import machine, store
 from multirate_core.backends import Backend, Inline, LocalProcess
+from multirate_core.config import (
+    ArmConfig,
+    Budget,
+    DataConfig,
+    GroupSpec,
+    ModelConfig,
+    PartitionSpec,
+    RaceConfig,
+    Rule,
+)
 from multirate_core.errors import ConfigError, QueueFullError, RaceNotFoundError
 from multirate_core.store import RaceRow
 
@@ -34,8 +44,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "races.sqlite3"
+def path(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "races.sqlite3"
+    yield place
+    with store.open_store(place) as opened:  # a test that failed must leave no worker behind
+        for race in store.list_races(opened):
+            if store.finish(opened, race.id, "stopped") and race.pid is not None:
+                machine.end_process(race.pid, None)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -243,3 +258,23 @@ def test_what_a_worker_prints_is_in_its_log(path: Path) -> None:
     while "failed" not in log.read_text(encoding="utf-8") and time.monotonic() < deadline:
         time.sleep(0.05)
     assert f"race {race_id}: failed" in log.read_text(encoding="utf-8")
+
+
+def test_the_real_worker_trains_a_real_network_and_both_arms_are_tested(path: Path) -> None:
+    data = DataConfig("digits", train_images=64)
+    split = PartitionSpec((GroupSpec("fast", 1), GroupSpec("slow", 5)), (Rule("fc", "fast"), Rule("*", "slow")))
+    arms = (ArmConfig("SGD", "sgd"), ArmConfig("multirate", "multirate", split))
+    config = RaceConfig(arms, ModelConfig("glyph_net", "none"), data, budget=Budget(epochs=2), device="cpu", threads=1)
+    backend = LocalProcess(path)
+    race = wait_for(backend, backend.submit(config), "ended", within_s=200)
+    assert (race.outcome, race.message, race.traceback) == ("finished", "", "")
+    assert race.environment["threads"] == "1"
+    with store.open_store(path) as opened:
+        for lane in store.lanes(opened, race.id):
+            columns = store.steps_since(opened, race.id, lane.lane)
+            assert len(columns) == lane.steps == 4
+            assert (columns.train_seconds[1:] > columns.train_seconds[:-1]).all()
+            tested = [e for e in store.evaluations(opened, race.id) if e.lane == lane.lane]
+            assert len(tested) >= 2
+        slow_due = store.steps_since(opened, race.id, 1).due >> 1
+        assert slow_due.tolist() == [1, 0, 0, 0]
