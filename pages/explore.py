@@ -20,7 +20,6 @@ from pages.components.take_home import take_home
 from pages.components.text import plain
 from pages.components.tree_source import current_tree, show_missing_tree
 
-
 LEAD = """\
 <p class="multirate-lead"><b>Multirate Explorer.</b> <b>Fast</b> layers get a fresh gradient at every step, <b>slow</b>
 ones every <i>k</i> steps and drift in between. Drag layers, set <i>k</i>, race against SGD.</p>"""

@@ -10,8 +10,8 @@ from multirate_core.store import RaceRow
 from pages.components import state
 from pages.components.curves import race_curves
 from pages.components.live_plot import live_plot
-from pages.components.race_text import state_line
 from pages.components.race_result import race_result
+from pages.components.race_text import state_line
 from pages.components.resources import backend
 from pages.components.settings import AXES
 from pages.components.text import plain

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
-
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from multirate_core.backends import devices_if_known
 from multirate_core.config import GroupSpec
 from multirate_core.data.catalog import DATASETS
 from multirate_core.data.paths import allowed_folders
+from multirate_core.machine import default_threads
 from multirate_core.models.catalog import MODELS
 from pages.components import state
 from pages.components.partition_panel import period_input
 from pages.components.settings import ARM_KINDS, BUDGETS, WEIGHTS, Settings, advice
 from pages.components.text import plain
 
-ARM_TITLES = {
-    "sgd": "SGD, all layers at every step",
-    "multirate": "Multirate, the board's groups",
-    "frozen": "Frozen, only groups of period 1 train",
-}
+ARM_TITLES = {"sgd": "SGD", "multirate": "Multirate", "frozen": "Frozen"}
+ARMS_HELP = """SGD trains all layers at every step. Multirate takes the board's groups. Frozen trains only the groups of
+period 1 and leaves the others as they were."""
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
@@ -112,12 +110,19 @@ def _race() -> None:
         selection_mode="multi",
         format_func=lambda kind: ARM_TITLES[kind],
         key=state.field_key("arms"),
+        help=ARMS_HELP,
         persist_state="session",
     )
     _number("Seeds", "seeds", 1, 100, 1, "Every arm once per seed: a verdict needs several.")
-    _text("Device", "device", "auto takes CUDA, then MPS, then the CPU; or cpu, mps, cuda:0, cuda:1 …")
-    default = max(1, (os.cpu_count() or 2) - 1)
+    _select("Device", "device", {name: name for name in _devices()})
+    default = default_threads()
     _number(f"CPU threads (0: {default})", "threads", 0, 1024, 1, "One core is left free, so that the page answers.")
+
+
+def _devices() -> list[str]:
+    """Return auto, this machine's devices, and the one that a link or a race from elsewhere names."""
+    chosen = st.session_state[state.field_key("device")]
+    return list(dict.fromkeys(["auto", *(devices_if_known() or ("cpu",)), chosen]))
 
 
 def _select(label: str, name: str, titles: dict[str, str], on_change: object = None) -> None:
