@@ -38,11 +38,13 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
             yield PhaseChanged("warming up")
             warm_up(parts, built, train)
         yield PhaseChanged(f"training, seed {seed}" if len(config.seeds) > 1 else "training")
-        race = SeedRace(config, make_lanes(parts, index, built, train), test, marks, meter, control)
+        lanes = make_lanes(parts, index, built, train)
+        del built
+        race = SeedRace(config, lanes, test, marks, meter, control)
         yield from race.run()
         if race.stopped:
             return
-        del race, built
+        del race, lanes
         _free_memory(parts.device)
     yield Progress(1.0, 0.0)
 

@@ -45,7 +45,7 @@ class Piece:
     diverged: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Lane:
     """One line of the race while it runs.
 

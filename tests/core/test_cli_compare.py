@@ -1,0 +1,87 @@
+"""`compare` for real: in this process, in a worker, interrupted, and with input that only the worker can refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from multirate_core import store
+from multirate_core.cli.program import main
+from multirate_core.home import store_path
+
+SMALL = [
+    "--preset",
+    "digits",
+    "--weights",
+    "none",
+    "--train-images",
+    "64",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+    "--json",
+]
+
+
+def test_a_race_in_this_process_prints_its_result_as_the_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["compare", *SMALL, "--inline", "--epochs", "1", "--arms", "sgd,multirate,frozen", "--fast", "head"])
+    out, _ = capsys.readouterr()
+    assert code == 0
+    report = json.loads(out.splitlines()[-1])
+    assert report["outcome"] == "finished"
+    assert {arm["steps"] for arm in report["arms"].values()} == {2}
+    assert all(0 <= arm["final_accuracy"] <= 1 and arm["train_seconds"] > 0 for arm in report["arms"].values())
+    assert report["speedup_equal_epochs"] > 0
+    with store.open_store(store_path()) as opened:
+        (race,) = store.list_races(opened)  # and it stands on the Runs page
+        assert race.outcome == "finished"
+        assert len(store.evaluations(opened, race.id)) >= 6
+        assert race.environment["threads"] == "1" and race.environment["torch"]
+
+
+def test_weights_that_do_not_fit_are_bad_input_though_only_the_worker_sees_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "other.pth"
+    torch.save({"nowhere.weight": torch.zeros(3)}, file)
+    code = main(["compare", *SMALL, "--weights", str(file), "--inline"])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "nowhere.weight" in err
+
+
+def test_ctrl_c_stops_the_worker_and_prints_what_there_is(own_home: Path) -> None:
+    words = [sys.executable, "-m", "multirate_core", "compare", *SMALL, "--seconds", "600"]
+    done = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    try:
+        _wait_for_steps(own_home, done)
+        done.send_signal(signal.SIGINT)
+        out, err = done.communicate(timeout=60)
+    finally:
+        done.kill()
+    assert done.returncode == 130, err
+    report = json.loads(out.splitlines()[-1])
+    assert report["outcome"] == "stopped"
+    assert report["arms"]["sgd"]["steps"] > 0
+
+
+def _wait_for_steps(home: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (home / "races.sqlite3").exists():
+            with store.open_store(home / "races.sqlite3") as opened:
+                races = store.list_races(opened)
+                if races and all(lane.steps > 0 for lane in store.lanes(opened, races[0].id)):
+                    return
+        time.sleep(0.2)
+    raise AssertionError(f"no step was recorded: {process.stderr.read() if process.stderr else ''}")

@@ -1,0 +1,86 @@
+"""A race from its configuration: the offline network on the shipped digits, and what stops it before it begins."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from race_cases import MULTIRATE, SGD, only
+
+from multirate_core.config import ArmConfig, Budget, DataConfig, GroupSpec, ModelConfig, PartitionSpec, RaceConfig, Rule
+from multirate_core.errors import ConfigError, DataError, PartitionError
+from multirate_core.events import EnvironmentFound, Evaluated, Event, LaneClock, LaneEnded, PhaseChanged, StepsRecorded
+from multirate_core.race import engine, run
+
+EVERYTHING_FAST = PartitionSpec((GroupSpec("fast", 1), GroupSpec("slow", 5)), (Rule("*", "fast"),))
+
+
+def config_of(*arms: ArmConfig, **changes: Any) -> RaceConfig:
+    settings: dict[str, Any] = {
+        "model": ModelConfig("glyph_net", "none"),
+        "data": DataConfig(train_images=40),
+        "budget": Budget(epochs=1),
+        "device": "cpu",
+        "threads": 1,
+    }
+    return RaceConfig(arms=arms, **(settings | changes))
+
+
+def go() -> Any:
+    return "go"
+
+
+def test_the_offline_network_races_on_the_shipped_digits() -> None:
+    threads = torch.get_num_threads()
+    everything = ArmConfig("everything fast", "multirate", EVERYTHING_FAST)
+    events = list(run(config_of(SGD, everything), go))
+    assert [type(event) for event in events[:2]] == [PhaseChanged, PhaseChanged]
+    found = only(EnvironmentFound, events)[0].values
+    assert {"device", "device_name", "threads", "python", "torch", "torchvision", "multirate_explorer"} <= found.keys()
+    assert (found["device"], found["threads"]) == ("cpu", "1")
+    assert (found["train_images"], found["test_images"], found["steps_per_epoch"]) == ("40", "600", "2")
+    assert "scikit-learn" in found["notes"]
+    for lane in (0, 1):
+        assert only(LaneEnded, events, lane)[0].outcome == "finished"
+        assert len(only(Evaluated, events, lane)) >= 2
+        assert only(LaneClock, events, lane)
+    first, second = (list(only(StepsRecorded, events, lane)[0].loss) for lane in (0, 1))
+    assert first == second  # period 1 everywhere is SGD
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "named"),
+    [
+        (config_of(SGD, device="cuda:77"), ConfigError, "cuda:77"),
+        (config_of(SGD, MULTIRATE), PartitionError, "'head'"),  # a pattern for another network
+        (config_of(SGD, data=DataConfig("folder", path="/no/such/folder")), DataError, "/no/such/folder"),
+        (config_of(SGD, data=DataConfig("fashion_mnist", path="/no/such/place")), DataError, "/no/such/place"),
+        (config_of(SGD, data=DataConfig(train_images=3)), DataError, "train_images"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_the_first_step(
+    config: RaceConfig, error: type[Exception], named: str
+) -> None:
+    events: list[Event] = []
+    with pytest.raises(error, match=named):
+        events.extend(run(config, go))
+    assert not only(StepsRecorded, events)
+
+
+def test_a_long_loading_is_told_about_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_slowly(*_args: Any, say: Any, **_options: Any) -> None:
+        for percent in range(100):
+            say(f"reading {percent} %")
+            time.sleep(0.02)
+
+    monkeypatch.setattr(engine.data_registry, "load", load_slowly)
+    calls = iter(["go", "go", "go"])
+    events: Iterator[Event] = run(config_of(SGD), lambda: next(calls, "stop"))  # type: ignore[arg-type, return-value]
+    begun = time.monotonic()
+    texts = [event.text for event in events if isinstance(event, PhaseChanged)]
+    assert time.monotonic() - begun < 1.9
+    assert "reading 0 %" in texts and "reading 99 %" not in texts
