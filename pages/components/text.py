@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 
-# Everything that Markdown or Streamlit's own directives (":red[...]", ":material/...:", "$...$") give a meaning to.
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
+# Markdown lets every ASCII punctuation mark be escaped; Streamlit's own directives (":red[...]", "$...$") go with them.
+_SPECIAL = re.compile(r"([!-/:-@\[-`{-~])")
+# What Streamlit replaces after Markdown has taken the escapes away: ":streamlit:", icons, and arrows between spaces.
+_REPLACED = re.compile(r"(?<!\S)[-<>~](?=[-=>]+(?!\S))|:(?=material|streamlit:)")
+_WORD_JOINER = "\u2060"  # takes no room, and no line is broken at it
 
 
 def plain(value: object) -> str:
-    """Return a text so that Markdown shows it as it is: names and messages may hold anything."""
-    return _SPECIAL.sub(r"\\\1", str(value))
+    """Return a text so that Markdown shows it as it is: names and messages may hold anything.
+
+    Spaces at the beginning of a line, which would make it code, are left out. An address of the web becomes a link.
+    """
+    text = re.sub(r"^\s+", "", str(value), flags=re.MULTILINE)
+    return _SPECIAL.sub(r"\\\1", _REPLACED.sub(rf"\g<0>{_WORD_JOINER}", text))
 
 
 def count(number: float) -> str:
