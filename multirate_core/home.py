@@ -14,14 +14,7 @@ from multirate_core.errors import StoreError
 
 def home_folder() -> Path:
     """Return the user data folder and make it if it is missing; StoreError if that is impossible."""
-    folder = Path(os.environ["MULTIRATE_HOME"]) if os.environ.get("MULTIRATE_HOME") else _platform_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"the data folder {folder} cannot be made: {error.strerror}. Set MULTIRATE_HOME to a folder you may write."
-        ) from error
-    return folder
+    return _made(Path(os.environ["MULTIRATE_HOME"]) if os.environ.get("MULTIRATE_HOME") else _platform_folder())
 
 
 def store_path() -> Path:
@@ -30,9 +23,17 @@ def store_path() -> Path:
 
 
 def subfolder(name: str) -> Path:
-    """Return and make a folder inside the user data folder: "trees", "logs", "downloads"."""
-    folder = home_folder() / name
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return a folder inside the user data folder: "trees", "logs", "downloads"; make it as `home_folder` does."""
+    return _made(home_folder() / name)
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the data folder {folder} cannot be made: {error.strerror}. Set MULTIRATE_HOME to a folder you may write."
+        ) from error
     return folder
 
 

@@ -18,7 +18,7 @@ from pages.components.settings import race_config
 from pages.components.settings_form import main_settings, more_settings
 from pages.components.take_home import take_home
 from pages.components.text import plain
-from pages.components.tree_source import current_tree, show_missing_tree
+from pages.components.tree_source import TreeSource, current_tree, show_missing_tree
 
 LEAD = """\
 <p class="multirate-lead"><b>Multirate Explorer.</b> <b>Fast</b> layers get a fresh gradient at every step, <b>slow</b>
@@ -42,7 +42,7 @@ def page() -> None:
             show_missing_tree(source)
             partition = config = None
         else:
-            partition, config = _board(source.tree, source.problem)
+            partition, config = _board(source, source.tree)
     with button:
         _race_button(config)
     with right:
@@ -53,21 +53,21 @@ def page() -> None:
     state.publish(link, st.session_state.pins, st.session_state.race)
 
 
-def _board(tree: LayerTree, problem: str) -> tuple[Partition | None, RaceConfig | None]:
-    if problem:
-        st.error(plain(problem))
+def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceConfig | None]:
+    if source.problem:
+        st.error(plain(source.problem))
     partition = partition_panel(tree)
     if partition is None:
         return None, None
     spec = to_spec(partition, tree)
     arms_panel(partition, tree)
     try:
-        config = race_config(state.settings(), spec, pinned_specs(tree))
+        config = race_config(source.settings, spec, pinned_specs(tree))
     except MultirateError as error:
         st.error(plain(error))
         config = None
     take_home(spec, config, tree)
-    return partition, None if problem else config
+    return partition, None if source.problem else config
 
 
 def _race_button(config: RaceConfig | None) -> None:

@@ -17,11 +17,12 @@ from multirate_core.partition.codes import assignment_from_codes, codes_of
 from multirate_core.partition.partition import Partition, resolve
 from multirate_core.partition.presets import PRESETS, preset
 from pages.components import state
-from pages.components.layer_board import layer_board, set_codes
+from pages.components.layer_board import DIGITS, layer_board, set_codes
 from pages.components.text import plain
 
 GROUP_NAMES = ("fast", "slow", "third", "fourth", "fifth", "sixth")
 MAX_BOARD_GROUPS = len(GROUP_NAMES)
+MAX_PERIOD = 1_000_000
 
 
 def prepare(tree: LayerTree) -> None:
@@ -65,7 +66,7 @@ def current_groups() -> tuple[GroupSpec, ...]:
 def put(partition: Partition, tree: LayerTree) -> None:
     """Show a partition on the board; call it in a callback or before the board is drawn."""
     st.session_state.groups = partition.groups
-    for group in partition.groups[1:]:
+    for group in partition.groups:
         st.session_state[state.period_key(group.name)] = group.period
     st.session_state.codes = codes_of(partition, tree)
     set_codes(state.BOARD, st.session_state.codes)
@@ -78,12 +79,12 @@ def period_input(group: GroupSpec, label: str) -> None:
     st.number_input(
         label,
         min_value=1,
-        max_value=1_000_000,
+        max_value=MAX_PERIOD,
         step=1,
         key=key,
         persist_state="session",
-        help=f"The gradient of the group “{group.name}” is computed every k steps; in between it drifts along its "
-        "held momentum. 1 means at every step.",
+        help=f"The gradient of the group “{plain(group.name)}” is computed every k steps; in between it drifts along "
+        "its held momentum. 1 means at every step.",
     )
 
 
@@ -125,11 +126,11 @@ def _toolbar(tree: LayerTree) -> None:
             _presets(tree)
         for group in st.session_state.groups[2:]:
             with st.container(width=130):
-                period_input(group, f"k of {group.name}")
+                period_input(group, f"k of {plain(group.name)}")
         if len(st.session_state.groups) < MAX_BOARD_GROUPS:
             st.button("Add a group", on_click=_add_group, help="One more group with a period of its own.")
         if len(st.session_state.groups) > 2:
-            last = st.session_state.groups[-1].name
+            last = plain(st.session_state.groups[-1].name)
             st.button(f"Remove “{last}”", on_click=_remove_group, help="Its parameters go to the group before it.")
 
 
@@ -149,16 +150,17 @@ def _apply_preset(name: str, tree: LayerTree) -> None:
 
 
 def _add_group() -> None:
-    groups = st.session_state.groups
+    groups = current_groups()
     used = {group.name for group in groups}
     name = next(name for name in GROUP_NAMES if name not in used)
-    st.session_state.groups = (*current_groups(), GroupSpec(name, max(group.period for group in current_groups()) * 2))
+    period = min(2 * max(group.period for group in groups), MAX_PERIOD)
+    st.session_state.groups = (*groups, GroupSpec(name, period))
 
 
 def _remove_group() -> None:
     groups = current_groups()
     last = len(groups) - 1
-    codes = st.session_state.codes.replace(str(last), str(last - 1))
+    codes = st.session_state.codes.replace(DIGITS[last], DIGITS[last - 1])
     st.session_state.groups = groups[:-1]
     st.session_state.codes = codes
     set_codes(state.BOARD, codes)
@@ -166,4 +168,4 @@ def _remove_group() -> None:
 
 def load_file(content: bytes, tree: LayerTree) -> None:
     """Put an uploaded partition file on the board; PartitionError if it does not fit."""
-    put(resolve(files.loads(content.decode("utf-8", errors="replace")), tree), tree)
+    put(resolve(files.loads(content.decode("utf-8-sig", errors="replace")), tree), tree)

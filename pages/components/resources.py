@@ -14,6 +14,7 @@ from multirate_core.backends.protocol import Backend
 from multirate_core.errors import StoreError
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
+from pages.components.text import plain
 
 RETRY_AFTER_S = 20.0
 
@@ -31,7 +32,7 @@ def tidy_store() -> None:
     try:
         backend().tend()
     except StoreError as error:
-        st.error(f"{error}")
+        st.error(plain(error))
 
 
 def layer_tree(request: describe.TreeRequest) -> LayerTree | describe.DescribeError | None:

@@ -5,12 +5,13 @@ Pure: no streamlit. A link holds only what differs from the defaults; what it sa
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from multirate_core.checks import require_whole
 from multirate_core.config import (
+    MAX_SEEDS,
     ArmConfig,
     Budget,
     DataConfig,
@@ -148,16 +149,9 @@ def from_link(params: Mapping[str, str]) -> tuple[Settings, list[str]]:
 
 def check(settings: Settings) -> None:
     """Raise ConfigError for the first setting that no race could use; paths are not looked at."""
-    arm = ArmConfig("sgd", "sgd")
-    RaceConfig(
-        arms=(arm,),
-        data=data_config(settings),
-        recipe=_recipe(settings),
-        budget=_budget(settings),
-        seeds=tuple(range(settings.seeds)),
-        device=settings.device,
-        threads=settings.threads or None,
-    )
+    _config(settings, (ArmConfig("sgd", "sgd"),))
+    Budget(epochs=settings.epochs)  # the page keeps both of them, whichever is used
+    Budget(seconds=settings.seconds)
 
 
 def race_config(settings: Settings, board: PartitionSpec, pinned: Mapping[str, PartitionSpec]) -> RaceConfig:
@@ -169,14 +163,21 @@ def race_config(settings: Settings, board: PartitionSpec, pinned: Mapping[str, P
         pinned: further partitions by name; each is one more multirate arm.
 
     Raises:
-        ConfigError: a value is out of range, or no arm is chosen.
+        ConfigError: a value is out of range, no arm is chosen, or the weights file is not named.
     """
     arms = [ArmConfig(kind, kind, None if kind == "sgd" else board, settings.drift) for kind in settings.arms]
     arms += [ArmConfig(name, "multirate", spec, settings.drift) for name, spec in pinned.items()]
     if not arms:
         raise ConfigError("a race needs at least one arm, got none. Choose one under More settings.")
+    if settings.weights == "file" and not settings.weights_path:
+        raise ConfigError("the weights are to come from a file, but none is named. Type its path under More settings.")
+    return _config(settings, tuple(arms))
+
+
+def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
+    require_whole("seeds", settings.seeds, 1, MAX_SEEDS)  # before that many are written down
     return RaceConfig(
-        arms=tuple(arms),
+        arms=arms,
         model=ModelConfig(settings.model, settings.weights_path if settings.weights == "file" else settings.weights),
         data=data_config(settings),
         recipe=_recipe(settings),
@@ -203,8 +204,11 @@ def from_race(config: RaceConfig) -> Settings:
         download=config.data.download,
         budget="seconds" if config.budget.epochs is None else "epochs",
         epochs=config.budget.epochs or Settings.epochs,
-        seconds=config.budget.seconds or Settings.seconds,
-        **dataclasses.asdict(config.recipe),
+        seconds=float(config.budget.seconds or Settings.seconds),
+        lr=float(config.recipe.lr),
+        momentum=float(config.recipe.momentum),
+        weight_decay=float(config.recipe.weight_decay),
+        batch_size=config.recipe.batch_size,
         drift=all(arm.drift for arm in config.arms),
         seeds=len(config.seeds),
         arms=tuple(arm.kind for arm in config.arms if arm.name == arm.kind),
@@ -217,7 +221,7 @@ def data_config(settings: Settings) -> DataConfig:
     """Return the data part of the configuration; ConfigError if a value is out of range."""
     return DataConfig(
         name=settings.data,
-        path=settings.data_path or None,
+        path=settings.data_path or None if DATASETS[settings.data].source != "shipped" else None,
         image_size=settings.image_size or None,
         num_classes=settings.num_classes or None,
         train_images=settings.train_images or None,

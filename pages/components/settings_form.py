@@ -9,6 +9,7 @@ from multirate_core.backends import devices_if_known
 from multirate_core.config import GroupSpec
 from multirate_core.data.catalog import DATASETS
 from multirate_core.data.paths import allowed_folders
+from multirate_core.errors import MultirateError
 from multirate_core.machine import default_threads
 from multirate_core.models.catalog import MODELS
 from pages.components import state
@@ -31,7 +32,7 @@ def main_settings(groups: tuple[GroupSpec, ...]) -> DeltaGenerator:
         _select("Data", "data", {name: info.title for name, info in DATASETS.items()}, on_change=recommend)
     with k:
         if len(groups) > 1:
-            period_input(groups[1], "k" if groups[1].name == "slow" else f"k of {groups[1].name}")
+            period_input(groups[1], "k" if groups[1].name == "slow" else f"k of {plain(groups[1].name)}")
     with unit:
         st.segmented_control(
             "Budget in", BUDGETS, key=state.field_key("budget"), required=True, persist_state="session", width="stretch"
@@ -72,7 +73,7 @@ def recommend() -> None:
 def _budget_input() -> None:
     if st.session_state[state.field_key("budget")] == "seconds":
         help_text = "Every arm trains for so many training seconds (evaluation and loading not counted)."
-        _number("Seconds", "seconds", 1.0, 2_592_000.0, 10.0, help_text)
+        _number("Seconds", "seconds", 0.0, 2_592_000.0, 10.0, help_text)
     else:
         _number("Epochs", "epochs", 1, 100_000, 1, "Every arm sees the training images so many times.")
 
@@ -84,7 +85,7 @@ def _weights_and_data() -> None:
         _text("Weights file on the server", "weights_path", ".safetensors, .pth, .pt or .th: a plain state dict.")
     st.caption(plain(info.note))
     if data.source != "shipped":
-        _text("Data folder on the server", "data_path", f"Allowed: {', '.join(map(str, allowed_folders()))}")
+        _text("Data folder on the server", "data_path", _allowed_text())
     if data.source == "files":
         _toggle("Download it if it is missing", "download")
     if data.source == "folder":
@@ -95,10 +96,17 @@ def _weights_and_data() -> None:
     _number("Classes of the head (0: the data's own)", "num_classes", 0, 100_000, 1)
 
 
+def _allowed_text() -> str:
+    try:
+        return plain(f"Allowed: {', '.join(map(str, allowed_folders())) or 'none'}")
+    except MultirateError as error:
+        return plain(error)
+
+
 def _recipe() -> None:
-    _number("Learning rate per step", "lr", 0.0, 1e6, 0.001, "The per-step size h/k: what plain SGD uses.", "%.5g")
-    _number("Momentum", "momentum", 0.0, 0.9999, 0.05, None, "%.4g")
-    _number("Weight decay", "weight_decay", 0.0, 1e6, 0.0001, None, "%.5g")
+    _number("Learning rate per step", "lr", 0.0, None, 0.001, "The per-step size h/k: what plain SGD uses.", "%.5g")
+    _number("Momentum", "momentum", 0.0, 1.0, 0.05, None, "%.4g")
+    _number("Weight decay", "weight_decay", 0.0, None, 0.0001, None, "%.5g")
     _number("Batch size", "batch_size", 1, 65_536, 8)
     _toggle("Linear drift", "drift", "Slow groups move at every step. Off: one jump per cycle.")
 
@@ -148,7 +156,13 @@ def _segmented(label: str, name: str, options: tuple[str, ...], titles: dict[str
 
 
 def _number(
-    label: str, name: str, low: float, high: float, step: float, help: str | None = None, format: str | None = None
+    label: str,
+    name: str,
+    low: float,
+    high: float | None,
+    step: float,
+    help: str | None = None,
+    format: str | None = None,
 ) -> None:
     st.number_input(
         label,

@@ -68,6 +68,7 @@ def set_settings(new: Settings) -> None:
     for item in dataclasses.fields(Settings):
         value = getattr(new, item.name)
         st.session_state[field_key(item.name)] = list(value) if isinstance(value, tuple) else value
+    st.session_state.advised_for = (new.model, new.data)
 
 
 def open_race(race_id: str, config: RaceConfig | None = None) -> None:
@@ -76,6 +77,7 @@ def open_race(race_id: str, config: RaceConfig | None = None) -> None:
     if config is None:
         return
     set_settings(from_race(config))
+    st.session_state.pins = {}
     st.session_state.restore_config = config
     st.session_state.tree = ""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from multirate_core.config import DataConfig
-from multirate_core.data.catalog import DataShape, data_shape
+from multirate_core.data.catalog import DATASETS, DataShape, data_shape
 from multirate_core.data.paths import require_allowed
 from multirate_core.errors import MultirateError
 from multirate_core.layers.describe import DescribeError, TreeRequest
@@ -24,8 +24,15 @@ CLASSES_UNTIL_KNOWN = 10
 
 @dataclass(frozen=True)
 class TreeSource:
-    """A tree (None while it is being made), and why no race can start from it ("" if one can)."""
+    """What the board shows.
 
+    Args:
+        settings: the page's, with the typed paths made absolute.
+        tree: None while it is being made.
+        problem: why no race can start from it, "" if one can.
+    """
+
+    settings: Settings
     tree: LayerTree | None
     problem: str
 
@@ -35,7 +42,7 @@ def current_tree() -> TreeSource:
     settings = state.settings()
     info = model_info(settings.model)
     try:
-        check_paths(settings)
+        settings = with_allowed_paths(settings)
         shape, problem = _shape(data_config(settings), settings.model), ""
     except MultirateError as error:
         size = settings.image_size or info.image_size
@@ -43,17 +50,24 @@ def current_tree() -> TreeSource:
     try:
         answer = layer_tree(TreeRequest(settings.model, shape.num_classes, shape.channels, shape.image_size))
     except MultirateError as error:
-        return TreeSource(None, str(error))
+        return TreeSource(settings, None, str(error))
     if isinstance(answer, DescribeError):
-        return TreeSource(None, answer.message)
-    return TreeSource(answer, problem)
+        return TreeSource(settings, None, answer.message)
+    return TreeSource(settings, answer, problem)
 
 
-def check_paths(settings: Settings) -> None:
-    """Raise an error unless every path that was typed in the browser lies where the server's owner allows."""
-    for path in (settings.data_path, settings.weights_path if settings.weights == "file" else ""):
-        if path:
-            require_allowed(path)
+def with_allowed_paths(settings: Settings) -> Settings:
+    """Return the settings with every path in use made absolute.
+
+    Raises:
+        ConfigError: a path leads outside the folders that the server's owner allows.
+    """
+    found = {}
+    if settings.data_path and DATASETS[settings.data].source != "shipped":
+        found["data_path"] = str(require_allowed(settings.data_path))
+    if settings.weights_path and settings.weights == "file":
+        found["weights_path"] = str(require_allowed(settings.weights_path))
+    return replace(settings, **found)
 
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
