@@ -20,14 +20,6 @@ def plain(value: object) -> str:
     return _SPECIAL.sub(r"\\\1", _REPLACED.sub(rf"\g<0>{_WORD_JOINER}", text))
 
 
-def count(number: float) -> str:
-    """Return a count in three digits: 950, 12.3 k, 4.56 M, 1.20 G."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:g}"
-
-
 def duration(seconds: float | None) -> str:
     """Return a duration: "8 s", "1 min 20 s", "2 h 5 min"; "unknown" for None."""
     if seconds is None:
