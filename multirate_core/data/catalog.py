@@ -147,6 +147,8 @@ def folder_of(config: DataConfig) -> Path:
 
 def _contents(info: DataInfo, config: DataConfig) -> tuple[tuple[str, ...], int, int]:
     if info.source != "folder":
+        if info.source == "files" and config.path and not config.download:
+            folder_scan.require_folder(Path(config.path).expanduser())
         return info.class_names, info.train_images, info.test_images
     listing = folder_scan.list_folder(folder_of(config))
     return listing.class_names, len(listing.train), len(listing.test)

@@ -26,7 +26,7 @@ from multirate_core.data.catalog import folder_of
 from multirate_core.data.folder_scan import list_folder
 from multirate_core.data.split import DataSplit, limited_rows, require_memory
 from multirate_core.errors import DataError
-from multirate_core.machine import usable_cores
+from multirate_core.machine import default_threads
 
 # What Pillow raises on damaged files, besides the OSError that it documents.
 _DAMAGED: Final = (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error)
@@ -51,7 +51,7 @@ def load_folder(config: DataConfig, seed: int, image_size: int, channels: int, s
 def decode_all(
     paths: Sequence[Path], image_size: int, channels: int, config: DataConfig, say: Callable[[str], None]
 ) -> tuple[Tensor, dict[Path, str]]:
-    """Decode images with one thread per core.
+    """Decode images in as many threads as a worker may take.
 
     Returns:
         uint8 images (N, C, image_size, image_size), and the reason for each path that could not be read; its image is
@@ -95,8 +95,8 @@ def _decode_in_threads(
 ) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | str]:
     """Yield what `decode` returns, in order; Pillow decodes outside Python's lock."""
     rest = iter(paths)
-    with warnings.catch_warnings(), ThreadPoolExecutor(usable_cores(), "decode") as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large photos, still below Pillow's limit
+    with warnings.catch_warnings(), ThreadPoolExecutor(default_threads(), "decode") as pool:
+        warnings.simplefilter("ignore")  # odd metadata, and large photos that are still below Pillow's hard limit
         while chunk := list(itertools.islice(rest, _CHUNK)):
             yield from pool.map(lambda path: decode(path, image_size, channels), chunk)
 

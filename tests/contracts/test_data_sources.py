@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from image_cases import draw_folder, shared, silent
+from image_cases import draw_folder, shared, silent, small_fashion
 
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import DATASETS, data_shape
@@ -39,7 +39,9 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> DataConfig:
     name = request.param
     if name == "digits":
         return DataConfig(name, train_images=100)
-    if name in ("fashion_mnist", "cifar10"):
+    if name == "fashion_mnist":
+        return DataConfig(name, path=str(small_fashion(tmp_path / "files", 300, 50)), train_images=100)
+    if name == "cifar10":
         return DataConfig(name, path=str(shared("data")), train_images=100)
     if name == "cifar100":
         return DataConfig(name, path=str(write_cifar100(tmp_path / "files")), train_images=200)

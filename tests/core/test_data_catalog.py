@@ -18,7 +18,7 @@ from multirate_core.models.catalog import model_info
 def test_the_catalog_knows_what_torchvision_knows() -> None:
     assert DATASETS["fashion_mnist"].class_names == tuple(FashionMNIST.classes)
     for name, theirs in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
-        assert theirs.base_folder.endswith(f"-{DATASETS[name].num_classes}-batches-py") or name == "cifar100"
+        assert theirs.base_folder.startswith(f"cifar-{DATASETS[name].num_classes}-")
 
 
 def test_an_unknown_set_gets_the_known_names() -> None:
@@ -77,3 +77,10 @@ def test_as_many_rows_are_chosen_as_were_asked_for(count: int | None) -> None:
     rows = limited_rows(labels, count, seed=1)
     assert len(rows) == len(set(rows)) == min(100, count or 100)
     assert rows == sorted(rows)
+
+
+def test_a_folder_that_does_not_exist_is_named_before_the_race(tmp_path: Path) -> None:
+    for name in ("folder", "fashion_mnist", "cifar10"):
+        with pytest.raises(DataError, match=r"nowhere does not exist"):
+            data_shape(DataConfig(name, path=str(tmp_path / "nowhere")), None)
+    assert data_shape(DataConfig("cifar10", path=str(tmp_path / "nowhere"), download=True), None).num_classes == 10

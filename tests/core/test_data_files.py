@@ -8,7 +8,6 @@ import io
 import os
 import pickle
 import shutil
-import struct
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from image_cases import shared, silent
+from image_cases import shared, silent, small_fashion, write_idx
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from multirate_core.config import DataConfig
@@ -31,21 +30,6 @@ def read(name: str, path: Path | None, **settings: Any) -> DataSplit:
     config = DataConfig(name, path=None if path is None else str(path), **settings)
     channels = DATASETS[name].channels
     return load(config, seed=0, image_size=28 if name == "fashion_mnist" else 32, channels=channels, say=silent)
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    path.write_bytes(header + array.tobytes())
-
-
-def small_fashion(root: Path, train: int = 30, test: int = 20) -> Path:
-    """Write unpacked files in Fashion-MNIST's format; return the folder that holds FashionMNIST/raw."""
-    raw, draw = root / "FashionMNIST" / "raw", np.random.default_rng(0)
-    raw.mkdir(parents=True)
-    for part, count in (("train", train), ("t10k", test)):
-        write_idx(raw / f"{part}-images-idx3-ubyte", draw.integers(0, 256, (count, 28, 28), dtype=np.uint8))
-        write_idx(raw / f"{part}-labels-idx1-ubyte", (np.arange(count) % 10).astype(np.uint8))
-    return root
 
 
 def small_cifar(root: Path, **changes: Any) -> Path:
