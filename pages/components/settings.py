@@ -83,7 +83,10 @@ def _choice(*allowed: str) -> Callable[[str], str]:
 
 
 def _arms(text: str) -> tuple[str, ...]:
-    return tuple(_choice(*ARM_KINDS)(arm) for arm in text.split(",") if arm)
+    arms = tuple(_choice(*ARM_KINDS)(arm) for arm in text.split(",") if arm)
+    if len(set(arms)) < len(arms):
+        raise ConfigError(f"{text[:40]!r} names an arm twice")
+    return arms
 
 
 def _flag(text: str) -> bool:

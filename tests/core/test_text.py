@@ -75,8 +75,10 @@ def test_values_that_are_no_text_are_written_as_text() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "unknown"), (-3, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (80, "1 min 20 s")]
-    + [(3599.7, "1 h 0 min"), (7500, "2 h 5 min"), (90_000, "25 h 0 min")],
+    [
+        *((None, "unknown"), (-3, "0 s"), (0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (80, "1 min 20 s")),
+        *((3599.7, "1 h 0 min"), (7500, "2 h 5 min"), (90_000, "25 h 0 min")),
+    ],
 )
 def test_durations_have_two_units_at_most(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
