@@ -20,7 +20,8 @@ def command_line(config: RaceConfig, partition_file: str = "partition.json") -> 
         partition_file: where the partition file was put; named only if patterns after --fast-pattern cannot say it.
     """
     base = _closest_preset(config)
-    words = [*_words(_options(config, base)), *_partition(config, partition_file)]
+    options = [*_changed(_options(config, base)), *_partition(config, partition_file)]
+    words = [word for option, value in options for word in _words(option, str(value))]
     flags = ["--download"] * config.data.download + ["--no-drift"] * any(not arm.drift for arm in config.arms)
     return " ".join([PROGRAM, "--preset", base.name, *map(shlex.quote, words), *flags, "--json"])
 
@@ -51,24 +52,25 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
     yield "--threads", config.threads, None
 
 
-def _words(options: Iterator[tuple[str, Any, Any]]) -> Iterator[str]:
-    for option, value, default in options:
-        if value is not None and value != default:
-            yield option
-            yield str(value)
+def _changed(options: Iterator[tuple[str, Any, Any]]) -> Iterator[tuple[str, Any]]:
+    return ((option, value) for option, value, default in options if value is not None and value != default)
 
 
-def _partition(config: RaceConfig, file: str) -> list[str]:
+def _words(option: str, value: str) -> list[str]:
+    """Return one word or two: a value that begins like an option must stand in the same word."""
+    return [f"{option}={value}"] if value.startswith("-") else [option, value]
+
+
+def _partition(config: RaceConfig, file: str) -> list[tuple[str, Any]]:
     arms = [arm for arm in config.arms if arm.name == arm.kind]
-    words = ["--arms", ",".join(arm.kind for arm in arms)]
+    kinds = ("--arms", ",".join(arm.kind for arm in arms))
     spec = _spec(arms)
     if spec is None:
-        return words
+        return [kinds]
     fast = _fast_patterns(spec)
     if fast is None:
-        return [*words, "--partition", file]
-    patterns = [word for pattern in fast for word in ("--fast-pattern", pattern)]
-    return [*words, *patterns, "--k", str(spec.groups[1].period)]
+        return [kinds, ("--partition", file)]
+    return [kinds, *(("--fast-pattern", pattern) for pattern in fast), ("--k", spec.groups[1].period)]
 
 
 def _spec(arms: list[ArmConfig]) -> PartitionSpec | None:
@@ -79,7 +81,8 @@ def _fast_patterns(spec: PartitionSpec) -> list[str] | None:
     """Return the patterns of the fast group, or None if the partition is more than "these are fast, the rest slow"."""
     if [group.name for group in spec.groups] != ["fast", "slow"] or spec.groups[0].period != 1:
         return None
-    *first, last = [(rule.pattern, rule.group) for rule in spec.rules]
-    if last != ("*", "slow") or not first or any(group != "fast" for _, group in first):
+    rules = [(rule.pattern, rule.group) for rule in spec.rules]
+    fast = rules[:-1] if rules[-1:] == [("*", "slow")] else rules
+    if not fast or any(group != "fast" for _, group in fast):
         return None
-    return [pattern for pattern, _ in first]
+    return [pattern for pattern, _ in fast]

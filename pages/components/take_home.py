@@ -42,10 +42,18 @@ def take_home(spec: PartitionSpec, config: RaceConfig | None, tree: LayerTree) -
         with right:
             st.markdown("**Command line**, for the same race")
             if config is not None:
-                st.code(command_line(config), language="sh", wrap_lines=True)
+                _line(config, tree)
         if config is not None:
             st.markdown("**In your own training loop**")
             st.code(snippet(spec, config), language="python")
+
+
+def _line(config: RaceConfig, tree: LayerTree) -> None:
+    named = [arm for arm in config.arms if arm.name == arm.kind]
+    if named:
+        st.code(command_line(config, _file_name(tree)), language="sh", wrap_lines=True)
+    if len(named) < len(config.arms):
+        st.caption("Pinned partitions have no place on the command line: it races the other arms only.")
 
 
 def snippet(spec: PartitionSpec, config: RaceConfig) -> str:
@@ -63,11 +71,15 @@ def snippet(spec: PartitionSpec, config: RaceConfig) -> str:
 
 def _file(spec: PartitionSpec, tree: LayerTree) -> None:
     st.markdown("**Partition file**, for the command line and for later")
-    name = f"{tree.model}.multirate.json"
-    st.download_button("Download the partition", files.dumps(spec), name, "application/json", on_click="ignore")
+    text, name = files.dumps(spec), _file_name(tree)
+    st.download_button("Download the partition", text, name, "application/json", on_click="ignore")
     st.file_uploader(
         "Load a partition file", type="json", max_upload_size=1, key="in:file", on_change=_load, args=(tree,)
     )
+
+
+def _file_name(tree: LayerTree) -> str:
+    return f"{tree.model}.multirate.json"
 
 
 def _load(tree: LayerTree) -> None:
