@@ -44,7 +44,8 @@ def state_line(row: RaceRow) -> str:
 
 def budget_text(config: RaceConfig) -> str:
     """Return the budget: "20 epochs" or "60 s"."""
-    return f"{config.budget.epochs} epochs" if config.budget.epochs is not None else f"{config.budget.seconds:g} s"
+    epochs = config.budget.epochs
+    return f"{config.budget.seconds:g} s" if epochs is None else f"{epochs} epoch{'s' * (epochs != 1)}"
 
 
 def arms_text(config: RaceConfig) -> str:
@@ -109,7 +110,7 @@ def _race_cells(row: RaceRow) -> dict[str, Any]:
 
 def _csv(columns: Sequence[str], table: Iterable[Mapping[str, Any]]) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer = csv.DictWriter(out, columns)  # lines end as RFC 4180 says: then a lone carriage return is quoted too
     writer.writeheader()
     writer.writerows({key: _safe(value) for key, value in line.items()} for line in table)
     return out.getvalue()

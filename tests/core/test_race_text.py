@@ -1,0 +1,211 @@
+"""What the pages say about a race: its state in words, the difference of two, table rows and CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from plot_races import config, partition
+
+from multirate_core.config import ArmConfig, Budget, DataConfig, ModelConfig, RaceConfig, Recipe
+from multirate_core.config_json import from_json
+from multirate_core.events import OUTCOMES, Evaluated
+from multirate_core.store import LaneRow, RaceRow
+from multirate_core.store.rows import State
+from pages.components.race_text import (
+    CURVE_COLUMNS,
+    arms_text,
+    budget_text,
+    curves_csv,
+    difference,
+    runs_csv,
+    state_line,
+    table_row,
+)
+
+FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")')
+
+
+def row(**changes: Any) -> RaceRow:
+    """A race that runs, unless told otherwise."""
+    values: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(RaceRow))
+    values |= {"id": "abcdefghij", "created_at": 1_000_000.0, "config": config(), "state": "running", "device": "cpu"}
+    values |= {"candidates": ("cpu",), "message": "", "traceback": "", "phase": "", "fraction": 0.5, "environment": {}}
+    return RaceRow(**{**values, **changes})
+
+
+def lane(number: int, arm: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
+    """A lane as the summary of an ended race holds it."""
+    done = {"steps": 100, "epochs": 2.0, "train_seconds": 8.0, "outcome": "finished", "message": "", "evaluations": 3}
+    tested = {"final_accuracy": 0.9, "final_loss": 0.3, "best_accuracy": 0.91}
+    return {"lane": number, "seed": seed, "arm": arm, **done, **tested, **changes}
+
+
+def ended(*lanes: dict[str, Any], outcome: str = "finished", **changes: Any) -> RaceRow:
+    return row(state="ended", outcome=outcome, summary={"lanes": list(lanes)}, **changes)
+
+
+def parsed(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+# What is said
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"phase": "training seed 0", "seconds_left": 80.0}, "training seed 0 on cpu, about 1 min 20 s left"),
+        ({"seconds_left": None}, "Running on cpu"),
+        ({"state": "starting", "device": "cuda:1"}, "Starting a worker on cuda:1 …"),
+        (
+            {"state": "queued", "candidates": ("cuda:0", "cuda:1"), "queue_position": 2, "wait_seconds": 7500.0},
+            "Waiting for cuda:0 or cuda:1: number 2 in the queue, in about 2 h 5 min.",
+        ),
+        ({"state": "queued", "queue_position": 1}, "Waiting for cpu: number 1 in the queue."),
+        ({"state": "paused"}, "Paused. After two minutes cpu goes to the next race."),
+        ({"state": "parked"}, "Paused; cpu was given to the next race. Resume waits for it again."),
+        ({"state": "ended", "outcome": "finished"}, "Finished."),
+        ({"state": "ended", "outcome": "stopped"}, "Stopped on request."),
+        ({"state": "ended", "outcome": "diverged"}, "Diverged."),
+        ({"state": "ended", "outcome": "out_of_memory"}, "Ran out of memory."),
+        ({"state": "ended", "outcome": "failed"}, "Failed."),
+        ({"state": "ended", "outcome": "lost"}, "Lost: its worker died."),
+    ],
+)
+def test_every_state_and_outcome_has_a_line_of_its_own(changes: dict[str, Any], line: str) -> None:
+    assert state_line(row(**changes)) == line
+
+
+def test_no_state_and_no_outcome_is_without_a_line() -> None:
+    lines = {state_line(row(state=state, outcome="failed")) for state in get_args(State)}
+    assert len(lines) == len(get_args(State))
+    assert len({state_line(row(state="ended", outcome=outcome)) for outcome in OUTCOMES}) == len(OUTCOMES)
+
+
+def test_budgets_and_arms_are_short() -> None:
+    assert budget_text(config()) == "5 epochs"
+    assert budget_text(dataclasses.replace(config(), budget=Budget(epochs=1))) == "1 epoch"
+    assert budget_text(dataclasses.replace(config(), budget=Budget(seconds=60.0))) == "60 s"
+    assert arms_text(config(period=7)) == "sgd, multirate (1, 7)"
+
+
+# The difference of two configurations
+
+
+def test_equal_configurations_have_no_difference() -> None:
+    assert difference(config(), config()) == []
+
+
+def test_every_setting_that_differs_is_listed_once_with_both_values() -> None:
+    other = dataclasses.replace(
+        config(period=9), model=ModelConfig("resnet18"), recipe=Recipe(lr=0.5), budget=Budget(seconds=3.0), seeds=(0, 1)
+    )
+    changed = {name: (one, two) for name, one, two in difference(config(), other)}
+    assert changed == {
+        "arms[1].partition.groups[1].period": ("5", "9"),
+        "model.name": ("glyph_net", "resnet18"),
+        "recipe.lr": ("0.01", "0.5"),
+        "budget.epochs": ("5", "null"),
+        "budget.seconds": ("null", "3.0"),
+        "seeds": ("[0]", "[0, 1]"),
+    }
+
+
+def test_an_arm_that_only_one_has_is_a_dash_in_the_other() -> None:
+    other = dataclasses.replace(config(), arms=(*config().arms, ArmConfig("ours", "multirate", partition())))
+    changed = {name: (one, two) for name, one, two in difference(config(), other)}
+    assert changed["arms[2].name"] == ("–", "ours")
+    assert difference(other, config()) == [(name, two, one) for name, one, two in difference(config(), other)]
+
+
+# The table
+
+
+def test_a_row_of_the_table_holds_means_over_seeds_and_the_ratio_of_times_per_step() -> None:
+    lanes = [
+        lane(0, "sgd", final_accuracy=0.9, steps=100, train_seconds=8.0),
+        lane(1, "multirate", final_accuracy=0.8, steps=100, train_seconds=4.0),
+        lane(2, "sgd", 1, final_accuracy=0.7, steps=100, train_seconds=12.0),
+        lane(3, "multirate", 1, final_accuracy=0.6, steps=300, train_seconds=16.0),
+    ]
+    shown = table_row(ended(*lanes, config=config(seeds=(0, 1))))
+    assert (shown["Race"], shown["State"], shown["Seeds"]) == ("abcdefghij", "finished", 2)
+    assert (shown["Model"], shown["Data"], shown["Budget"]) == ("glyph_net", "digits", "5 epochs")
+    assert shown["SGD accuracy"] == pytest.approx(0.8)
+    assert shown["Multirate accuracy"] == pytest.approx(0.7)
+    assert shown["Time ratio"] == pytest.approx((20 / 400) / (20 / 200))
+
+
+def test_what_is_not_known_stays_empty() -> None:
+    running = table_row(row())
+    assert running["State"] == "running"
+    assert [running[name] for name in ("SGD accuracy", "Multirate accuracy", "Time ratio")] == [None] * 3
+    no_steps = ended(lane(0, "sgd"), lane(1, "multirate", steps=0, train_seconds=0.0, final_accuracy=None))
+    assert (table_row(no_steps)["Multirate accuracy"], table_row(no_steps)["Time ratio"]) == (None, None)
+    no_time = ended(lane(0, "sgd", train_seconds=0.0), lane(1, "multirate"))
+    assert table_row(no_time)["Time ratio"] is None
+
+
+def test_an_arm_is_known_by_its_kind_and_not_by_its_name() -> None:
+    arms = (ArmConfig("plain", "sgd"), ArmConfig("ours", "multirate", partition()))
+    shown = table_row(ended(lane(0, "plain", final_accuracy=0.5), lane(1, "ours"), config=RaceConfig(arms)))
+    assert (shown["SGD accuracy"], shown["Multirate accuracy"]) == (0.5, 0.9)
+
+
+# CSV
+
+
+def test_a_race_is_one_line_per_lane_with_its_whole_configuration() -> None:
+    one = ended(lane(0, "sgd"), lane(1, "multirate", final_accuracy=None, outcome="diverged"))
+    first, second = parsed(runs_csv([one]))
+    assert (first["race"], first["arm"], first["final_accuracy"]) == ("abcdefghij", "sgd", "0.9")
+    assert (second["final_accuracy"], second["outcome"]) == ("", "diverged")
+    assert from_json(first["config"]) == one.config
+
+
+def test_a_race_that_has_not_ended_is_one_line_without_results() -> None:
+    lines = parsed(runs_csv([row(), ended(lane(0, "sgd"))]))
+    assert [(line["race_outcome"], line["arm"]) for line in lines] == [("", ""), ("finished", "sgd")]
+
+
+def test_the_curves_are_one_line_per_evaluation() -> None:
+    lanes = [LaneRow(0, 3, "sgd", None, "", 50, 1.0, 4.0, {}), LaneRow(1, 3, "multirate", None, "", 50, 1.0, 2.0, {})]
+    tests = [Evaluated(0, 0, 0.0, 0.0, 0.1, 2.3, "start"), Evaluated(1, 50, 1.0, 2.0, 0.7, math.nan, "epoch")]
+    first, second = parsed(curves_csv(row(), lanes, tests))
+    assert tuple(first) == CURVE_COLUMNS
+    assert (first["arm"], first["accuracy"], first["reason"]) == ("sgd", "0.1", "start")
+    assert (second["seed"], second["step"], second["loss"]) == ("3", "50", "nan")
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_no_cell_is_a_formula_for_a_spreadsheet(text: str) -> None:
+    named = LaneRow(0, 0, text, None, "", 1, 1.0, 1.0, {})
+    (line,) = parsed(curves_csv(row(), [named], [Evaluated(0, 1, 1.0, 1.0, 0.5, 0.5, "end")]))
+    assert line["arm"] == f"'{text}"
+    data = dataclasses.replace(config(), data=DataConfig(text))
+    (line,) = parsed(runs_csv([ended(lane(0, text, message=text), config=data)]))
+    assert (line["arm"], line["message"], line["data"]) == (f"'{text}",) * 3
+    assert json.loads(line["config"])["data"]["name"] == text
+
+
+def test_negative_numbers_stay_numbers() -> None:
+    (line,) = parsed(runs_csv([ended(lane(0, "sgd", final_loss=-1.5))]))
+    assert line["final_loss"] == "-1.5"
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_any_name_and_message_can_be_read_back(text: str) -> None:
+    arm = LaneRow(0, 0, text, None, "", 1, 1.0, 1.0, {})
+    (line,) = parsed(curves_csv(row(), [arm], [Evaluated(0, 1, 1.0, 1.0, 0.5, 0.5, "end")]))
+    assert line["arm"] in (text, f"'{text}")
+    assert len(line) == len(CURVE_COLUMNS)
+    (line,) = parsed(runs_csv([ended(lane(0, "sgd", message=text))]))
+    assert line["message"] in (text, f"'{text}")
