@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
+
+import torch
+
+from multirate_core.cli.parser import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +37,33 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_modules_named_in_the_architecture_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    block = text.split("```")[1]
-    for name in re.findall(r"^  ([a-z_]+/|[a-z_]+\.py)", block, re.MULTILINE):
+    block = text.split("```")[1].partition("multirate_core/\n")[2].partition("tests/\n")[0]
+    names = re.findall(r"^  ([a-z_]+/|[a-z_]+\.py)", block, re.MULTILINE)
+    assert len(names) > 10
+    for name in names:
         assert (ROOT / "multirate_core" / name).exists(), name
+
+
+def code_blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_python_lines_of_the_readme_train_a_network() -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Sequential()
+    model.add_module("body", torch.nn.Linear(4, 8))
+    model.add_module("fc", torch.nn.Linear(8, 2))
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    loader = [(torch.randn(6, 4), torch.randint(0, 2, (6,))) for _ in range(7)]
+    for block in code_blocks("python"):
+        exec(block, {"model": model, "loader": loader, "loss_fn": torch.nn.functional.cross_entropy})
+    assert all(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+
+
+def test_the_command_lines_of_the_readme_are_understood() -> None:
+    lines = [line for block in code_blocks("sh") for line in block.splitlines() if "multirate_core" in line]
+    assert len(lines) >= 2
+    for line in lines:
+        words = shlex.split(line)
+        assert words[:3] == [".venv/bin/python", "-m", "multirate_core"]
+        assert make_parser().parse_args(words[3:]).command == "compare"
