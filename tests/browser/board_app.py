@@ -68,8 +68,7 @@ def board_page() -> None:
     st.session_state.setdefault("count", int(st.query_params.get("groups", 2)))
     buttons()
     tree = st.session_state["tree"]
-    place = st.container(border=True) if st.session_state["elsewhere"] else st
-    with place if st.session_state["elsewhere"] else st.container():
+    with st.container(border=True, key="frame") if st.session_state["elsewhere"] else st.container():
         codes = layer_board(
             tree, rows_of(tree), groups(), start_codes(tree), KEY, disabled=st.session_state["disabled"]
         )

@@ -166,3 +166,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the server that paths typed on the page may reach, beside the shared data."""
+    return tmp_path_factory.mktemp("folders")
+
+
+@pytest.fixture(scope="session")
+def app(start_server: StartServer, folders: Path) -> Server:
+    """The server of the whole app that most tests share."""
+    allowed = os.pathsep.join(filter(None, [str(folders), os.environ.get("MULTIRATE_SHARED")]))
+    return start_server(ROOT / "app.py", MULTIRATE_DATA_FOLDERS=allowed)

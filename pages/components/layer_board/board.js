@@ -130,7 +130,7 @@ export class Board {
     const units = this.disabled || to >= this.panes.length ? [] : this.unitsOfKeys(keys, to);
     if (!units.length) return 0;
     const ids = [...keys].map((key) => splitKey(key).id);
-    this.selection.clear();
+    this.clearSelection();
     this.change(record(this.memory.state.history, moveUnits(this.codes, units, to)));
     this.showArrival(this.panes[to], ids);
     this.announce(`Moved ${this.spokenKeys(ids)} (${plural(units.length, "tensor")}) to ${this.data.groups[to].name}`);

@@ -60,7 +60,7 @@ function targetGroup(key) {
 function step({ board, pane, index, event }, target) {
   const to = pane.rows[Math.max(0, Math.min(pane.rows.length - 1, target))];
   if (event.shiftKey) {
-    board.anchor ??= rowKey(pane.group, pane.rows[index].node.id);
+    if (!board.selection.size) board.anchor = rowKey(pane.group, pane.rows[index].node.id);
     board.select(pane.group, to.node.id, { range: true });
   }
   pane.activate(to.node.id, true);
