@@ -38,9 +38,7 @@ def render_glyphs(font_size: int = 44) -> Tensor:
     return torch.stack([torch.stack(row) for row in pictures])
 
 
-def draw_batch(
-    pictures: Tensor, batch_size: int, image_size: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def draw_batch(pictures: Tensor, batch_size: int, image_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw random glyphs, distort each in its own way, and return them as a batch.
 
     Args:

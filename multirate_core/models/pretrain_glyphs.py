@@ -11,6 +11,8 @@ import hashlib
 import json
 import platform
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -42,12 +44,25 @@ class PretrainSettings:
 
 
 def pretrain(settings: PretrainSettings) -> nn.Module:
-    """Train the network on freshly drawn glyphs and return it; equal settings give equal weights, bit for bit.
+    """Train the network on freshly drawn glyphs and return it; equal settings give equal weights, bit for bit."""
+    with _reproducible():
+        return _train(settings)
 
-    Sets torch to one thread and deterministic algorithms for the whole process.
-    """
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """Keep torch to one thread and deterministic algorithms for a while: sums have one order."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)
+
+
+def _train(settings: PretrainSettings) -> nn.Module:
     torch.manual_seed(settings.seed)
     model = glyph_net.build(len(glyphs.GLYPHS))
     pictures, generator = glyphs.render_glyphs(), torch.Generator().manual_seed(settings.seed)
@@ -64,7 +79,7 @@ def pretrain(settings: PretrainSettings) -> nn.Module:
     return model
 
 
-def source_accuracy(model: nn.Module, images: int = EVALUATION_IMAGES) -> float:
+def source_accuracy(model: nn.Module, images: int) -> float:
     """Return the fraction of fresh glyphs that the network names rightly (in eval mode)."""
     model.eval()
     pictures, generator = glyphs.render_glyphs(), torch.Generator().manual_seed(EVALUATION_SEED)
@@ -92,7 +107,7 @@ def write(model: nn.Module, settings: PretrainSettings, path: Path) -> dict[str,
         "parameters": sum(p.numel() for p in model.parameters()),
         "settings": asdict(settings),
         "data": _describe_data(settings),
-        "source_accuracy": source_accuracy(model),
+        "source_accuracy": source_accuracy(model, EVALUATION_IMAGES),
         "source_accuracy_images": EVALUATION_IMAGES,
         "versions": _versions(),
     }
@@ -133,13 +148,13 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages, "cpu": cpu}
 
 
-def main() -> None:
-    """Read the command line, train, write, and print the record as one line of JSON."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line (or `arguments`), train, write, and print the record as one line of JSON."""
     parser = argparse.ArgumentParser(description="Train the weights of the offline default pair.")
     parser.add_argument("--out", type=Path, required=True, help="where the .safetensors file goes")
     parser.add_argument("--steps", type=int, default=PretrainSettings.steps, help="optimiser steps (default: all)")
     parser.add_argument("--seed", type=int, default=PretrainSettings.seed)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     settings = PretrainSettings(seed=options.seed, steps=options.steps)
     print(json.dumps(write(pretrain(settings), settings, options.out), ensure_ascii=False))
 
