@@ -9,7 +9,7 @@ from typing import TextIO
 from multirate_core import store
 from multirate_core.store import RaceRow
 
-LINE_EVERY_S = 5.0
+LINE_EVERY_S = 10.0
 QUIET_S = 3.0  # a queue that is shorter than this is not worth a line
 
 

@@ -7,10 +7,10 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import torch
-import torchvision
 
 import multirate_core
 from multirate_core.errors import ConfigError
@@ -55,7 +55,7 @@ def environment(device: torch.device) -> dict[str, str]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
+        "torchvision": metadata.version("torchvision"),  # asked this way it need not be loaded
         "multirate_explorer": multirate_core.__version__,
     }
 

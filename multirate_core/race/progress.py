@@ -32,6 +32,7 @@ class ProgressMeter:
         self._seeds_left = seeds
         self._trained_s = 0.0
         self._wall_s = 0.0
+        self._highest = 0.0
 
     def finish_seed(self, lanes: Sequence[Lane], wall_s: float) -> None:
         """Note what a seed took: wall seconds without pauses."""
@@ -52,6 +53,7 @@ class ProgressMeter:
         seed_s, done_s = sum(known), self._trained_s + sum(lane.train_seconds for lane in lanes)
         all_s = self._trained_s + seed_s * self._seeds_left
         if len(known) < len(totals) or done_s <= 0 or all_s <= 0:
-            return Progress(0.0, None)
+            return Progress(self._highest, None)
         fraction = min(1.0, done_s / all_s)
-        return Progress(fraction, (self._wall_s + wall_s) * (1.0 - fraction) / fraction)
+        self._highest = max(self._highest, fraction)  # forecasts change, a bar that runs back only confuses
+        return Progress(self._highest, (self._wall_s + wall_s) * (1.0 - fraction) / fraction)

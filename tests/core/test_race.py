@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from race_cases import FROZEN, MULTIRATE, SGD, only, race, tiny_config, tiny_spl
 from multirate_core.config import Budget, Recipe
 from multirate_core.events import Evaluated, Event, LaneClock, LaneEnded, Progress, StepsRecorded
 from multirate_core.race import seed as seed_module
+from multirate_core.race import start as start_module
+from multirate_core.training.timers import HostTimer
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +27,18 @@ def one_thread() -> Any:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+class PacedTimer(HostTimer):
+    """Says that every step took the same time and loading none."""
+
+    def __init__(self, step_s: float) -> None:
+        super().__init__()
+        self._step_s = step_s
+
+    def stop(self) -> None:
+        self._steps.append(self._step_s)
+        self.trained_s += self._step_s
 
 
 def losses(events: list[Event], lane: int) -> list[float]:
@@ -121,16 +136,19 @@ def test_a_budget_in_seconds_has_twenty_equal_marks_shared_by_all_arms() -> None
         for mark in range(1, 21):
             first = next(i for i, clock in enumerate(steps) if clock >= mark * 0.025)
             assert first + 1 in {test.step for test in tests}, f"mark {mark}"
-        assert only(LaneEnded, events, lane)[0].train_seconds == pytest.approx(0.5, rel=0.2)
+        assert only(LaneEnded, events, lane)[0].train_seconds == steps[-1] >= 0.5 > steps[-2]
 
 
-def test_an_epoch_budget_spreads_about_twenty_marks_over_the_slowest_arm() -> None:
-    events = list(race(tiny_config(SGD, MULTIRATE, budget=Budget(epochs=60))))
-    marks = {lane: [t.train_seconds for t in only(Evaluated, events, lane) if t.reason == "mark"] for lane in (0, 1)}
-    slowest = max(only(LaneEnded, events), key=lambda end: end.train_seconds)
-    assert 8 <= len(marks[slowest.lane]) <= 40  # the spacing is a forecast from the first steps
-    gaps = [b - a for a, b in zip(marks[slowest.lane], marks[slowest.lane][1:], strict=False)]
-    assert min(gaps) > 0
+def test_an_epoch_budget_spreads_twenty_marks_over_the_slowest_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = iter([1.0, 0.5])  # seconds of a step of SGD and of multirate
+    monkeypatch.setattr(start_module, "slice_timer", lambda _: PacedTimer(next(pace)))
+    events = list(race(tiny_config(SGD, MULTIRATE, budget=Budget(epochs=7))))
+    assert [end.train_seconds for end in only(LaneEnded, events)] == [21.0, 42.0]  # multirate ends first
+    for lane, step_s in ((0, 1.0), (1, 0.5)):
+        last = 20 if lane == 0 else 10  # the same marks, every 2.1 s; multirate is done after ten of them
+        marks = {math.ceil(2.1 * mark / step_s - 1e-9) for mark in range(1, last + 1)}
+        epochs = {6 * epoch for epoch in range(8)}
+        assert {test.step for test in only(Evaluated, events, lane)} == marks | epochs
 
 
 def test_a_race_without_recorded_steps_has_the_same_tests() -> None:
