@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from multirate_core.config import DataConfig
-from multirate_core.data import digits, image_folder, torchvision_sets
 from multirate_core.data.catalog import data_info, require_num_classes
 from multirate_core.data.split import DataSplit, limited_rows, require_memory, with_channels
 
@@ -28,9 +27,14 @@ def load(config: DataConfig, *, seed: int, image_size: int, channels: int, say: 
         DownloadError: the files have to be downloaded and the network does not give them.
     """
     info = data_info(config.name)
+    # Each reader is loaded when it is needed: what they import takes seconds, and a race should start at once.
     if info.source == "folder":
+        from multirate_core.data import image_folder
+
         split = image_folder.load_folder(config, seed, image_size, channels, say)
     elif info.source == "files":
+        from multirate_core.data import torchvision_sets
+
         split = torchvision_sets.load_files(config, seed, image_size, channels, say)
     else:
         split = _load_digits(config, seed, image_size, channels)
@@ -39,6 +43,8 @@ def load(config: DataConfig, *, seed: int, image_size: int, channels: int, say: 
 
 
 def _load_digits(config: DataConfig, seed: int, image_size: int, channels: int) -> DataSplit:
+    from multirate_core.data import digits
+
     require_memory(1797, channels, image_size)
     whole = digits.load_digits_split(seed, image_size)
     rows = limited_rows(whole.train_labels.tolist(), config.train_images, seed)

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
-import torchvision
 from torch import Tensor
 
 from multirate_core.errors import DownloadError, WeightsError
@@ -34,6 +33,8 @@ def published_weights(name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
 
 def torchvision_entry(name: str) -> Any:
     """Return torchvision's record (url, transforms, meta) of the weights it recommends for a network."""
+    import torchvision
+
     return torchvision.models.get_model_weights(name).DEFAULT
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -121,6 +120,8 @@ def _require_channels(info: ModelInfo, channels: int) -> None:
 
 def _torchvision_model(info: ModelInfo, num_classes: int) -> nn.Module:
     """Make a torchvision network: its stem stays as published, its head gets its family's own initialisation."""
+    import torchvision  # takes more than a second: not for the offline network
+
     options: dict[str, Any] = {"num_classes": num_classes}
     if info.family in ("GoogLeNet", "Inception"):
         # Auxiliary heads would make the output a tuple. The published weights expect inputs scaled to [-1, 1], which
