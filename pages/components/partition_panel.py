@@ -28,11 +28,12 @@ MAX_PERIOD = 1_000_000
 def prepare(tree: LayerTree) -> None:
     """Give a network that has just come to the board its partition: from the link, the race, or the first preset.
 
-    Call it before any period is drawn, since it may change them.
+    The same network for other images keeps what the user has sorted. Call it before any period is drawn, since it may
+    change them.
     """
-    if st.session_state.tree == _tree_id(tree):
+    before, st.session_state.tree = st.session_state.tree, _tree_id(tree)
+    if before.startswith(_names_id(tree)):
         return
-    st.session_state.tree = _tree_id(tree)
     try:
         partition = _first_partition(tree)
     except MultirateError as error:
@@ -111,8 +112,12 @@ def _k() -> int:
     return int(st.session_state.get(state.period_key("slow")) or 5)
 
 
+def _names_id(tree: LayerTree) -> str:
+    return f"{tree.model}:{tree.fingerprint}:"
+
+
 def _tree_id(tree: LayerTree) -> str:
-    return f"{tree.model}:{tree.fingerprint}:{'x'.join(map(str, tree.input_shape))}:{tree.root.signature}"
+    return f"{_names_id(tree)}{'x'.join(map(str, tree.input_shape))}:{tree.root.signature}"
 
 
 @st.cache_data(max_entries=16, show_spinner=False, hash_funcs={LayerTree: _tree_id})

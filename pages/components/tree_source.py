@@ -45,8 +45,8 @@ def current_tree() -> TreeSource:
         settings = with_allowed_paths(settings)
         shape, problem = _shape(data_config(settings), settings.model), ""
     except MultirateError as error:
-        size = settings.image_size or info.image_size
-        shape, problem = DataShape(CLASSES_UNTIL_KNOWN, info.channels, size, (), 0, 0), str(error)
+        shape = DataShape(CLASSES_UNTIL_KNOWN, info.channels, info.image_size, (), 0, 0)
+        problem = str(error)
     try:
         answer = layer_tree(TreeRequest(settings.model, shape.num_classes, shape.channels, shape.image_size))
     except MultirateError as error:

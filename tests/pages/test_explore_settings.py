@@ -1,0 +1,352 @@
+"""The Explore page: settings, their address, pinned partitions, partition files, and paths on the server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sessions import (
+    address,
+    button,
+    drop,
+    glyph_tree,
+    group_of,
+    groups,
+    in_group,
+    is_well,
+    labels,
+    open_app,
+    parameters,
+    press,
+    reopened,
+    said,
+)
+from streamlit.testing.v1 import AppTest
+
+from multirate_core.layers import describe
+from multirate_core.layers.tree import from_json, to_json
+from multirate_core.partition import files, links, preset, to_spec
+from pages.components.settings import Settings, to_link
+from pages.components.state import field_key, period_key
+
+MARKUP = "<img src=x onerror=alert(1)>"
+EXTREME = Settings(
+    weights="none",
+    train_images=10**9,
+    budget="seconds",
+    epochs=100_000,
+    seconds=0.001,
+    lr=1e300,
+    momentum=0.999999,
+    weight_decay=1e12,
+    batch_size=65_536,
+    drift=False,
+    seeds=100,
+    arms=(),
+    device="cuda:7",
+    threads=1024,
+    axis="epochs",
+)
+
+
+def upload(session: AppTest, content: bytes, name: str = "net.multirate.json") -> AppTest:
+    session.file_uploader(key="in:file").upload(name, content, "application/json")
+    return session.run()
+
+
+def file_of(name: str, k: int = 5) -> bytes:
+    return files.dumps(to_spec(preset(name, glyph_tree(), k), glyph_tree())).encode()
+
+
+# The address
+
+
+def test_settings_that_differ_from_the_defaults_stand_in_the_address_and_come_back() -> None:
+    session = open_app()
+    assert set(address(session)) == {"p"}
+    session.number_input(key=field_key("lr")).set_value(0.5)
+    session.number_input(key=field_key("seeds")).set_value(3)
+    session.toggle(key=field_key("drift")).set_value(False)
+    session.button_group(key=field_key("budget")).set_value("seconds")
+    session.run()
+    session.number_input(key=field_key("seconds")).set_value(7.5).run()
+    session.number_input(key=period_key("slow")).set_value(11).run()
+    assert is_well(session)
+    shown = address(session)
+    assert {name: shown[name] for name in shown if name != "p"} == {
+        "lr": ["0.5"], "n": ["3"], "drift": ["0"], "b": ["seconds"], "s": ["7.5"]
+    }  # fmt: skip
+    other = reopened(session)
+    assert address(other) == shown
+    assert other.number_input(key=field_key("seconds")).value == 7.5
+    assert other.number_input(key=period_key("slow")).value == 11
+
+
+@pytest.mark.parametrize("settings", [EXTREME, replace(EXTREME, budget="epochs", arms=("frozen",), device="mps")])
+def test_the_extremes_that_a_race_allows_can_be_restored(settings: Settings) -> None:
+    wanted = to_link(settings)
+    session = open_app(**wanted)
+    assert is_well(session)
+    assert not session.warning
+    assert {name: value for name, (value,) in address(session).items() if name != "p"} == wanted
+    assert is_well(session.run())
+
+
+def test_wrong_values_in_the_address_are_named_shown_as_text_and_left_out() -> None:
+    session = open_app(m=MARKUP, e="0", lr="nan", n="1000000000", arms="sgd,sgd", race="../../etc", unknown="1")
+    assert is_well(session)
+    messages = [warning.value for warning in session.warning]
+    assert len(messages) == 6
+    assert not any("<img" in message.replace("\\<img", "") for message in messages)
+    assert session.selectbox(key=field_key("model")).value == "glyph_net"
+    assert not button(session, "Race").disabled
+    assert not session.run().warning
+
+
+def test_an_overlong_address_is_cut_and_said() -> None:
+    session = open_app(dp="x" * 5000, p="y" * 100_000, pin=["z" * 5000, "a~" + "b" * 5000])
+    assert is_well(session)
+    assert said(session).count("allowed are 4000") == 4
+    assert set(address(session)) == {"p"}
+
+
+def test_no_arm_chosen_is_said_and_no_race_can_start() -> None:
+    session = open_app()
+    session.button_group(key=field_key("arms")).set_value([]).run()
+    assert is_well(session)
+    assert "at least one arm" in said(session)
+    assert button(session, "Race").disabled
+    assert "at least one arm" in said(reopened(session))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("lr", 0.0, "lr must be"), ("momentum", 1.0, "momentum must be"), ("image_size", 3, "image_size must be")],
+)
+def test_a_number_that_no_race_can_use_is_said_beside_the_board(name: str, value: Any, words: str) -> None:
+    session = open_app()
+    session.number_input(key=field_key(name)).set_value(value).run()
+    assert is_well(session)
+    assert words in said(session)
+    assert button(session, "Race").disabled
+
+
+def test_another_network_takes_its_usual_recipe_along_but_not_over_what_was_typed() -> None:
+    session = open_app()
+    session.number_input(key=field_key("batch_size")).set_value(8).run()
+    session.selectbox(key=field_key("data")).set_value("fashion_mnist").run()
+    assert is_well(session)
+    assert session.number_input(key=field_key("lr")).value == 0.005
+    assert session.number_input(key=field_key("epochs")).value == 3
+    assert session.number_input(key=field_key("batch_size")).value == 8
+    other = reopened(session)
+    other.selectbox(key=field_key("data")).set_value("digits").run()
+    assert other.number_input(key=field_key("lr")).value == 0.02  # from a link, too
+    assert other.number_input(key=field_key("batch_size")).value == 8
+
+
+# Pinned partitions
+
+
+def pin(session: AppTest, name: str) -> AppTest:
+    session.text_input(key="in:pin").set_value(name)
+    return press(session, "Pin this partition")
+
+
+def test_a_pinned_partition_is_an_arm_stands_in_the_address_and_returns_to_the_board() -> None:
+    session = pin(open_app(), MARKUP)
+    session.number_input(key=period_key("slow")).set_value(3).run()
+    session.button(key="preset:last_n").click().run()
+    assert is_well(session)
+    assert address(session)["pin"] == [f"{MARKUP}~{links.encode(preset('head', glyph_tree(), 5), glyph_tree())}"]
+    other = reopened(session)
+    assert other.session_state["pins"] == session.session_state["pins"]
+    assert not any(f" {MARKUP}" in f" {each.value}" for each in other.markdown)
+    other.button(key=f"pin:show:{MARKUP}").click().run()
+    assert is_well(other)
+    assert (groups(other)["slow"], in_group(other, "fast")) == (5, ["fc.weight", "fc.bias"])
+    other.button(key=f"pin:remove:{MARKUP}").click().run()
+    assert is_well(other)
+    assert "pin" not in address(other)
+
+
+def test_pins_without_a_name_are_numbered_and_six_are_enough() -> None:
+    session = open_app()
+    for _ in range(6):
+        press(session, "Pin this partition")
+    assert list(session.session_state["pins"]) == [f"partition {number}" for number in range(1, 7)]
+    assert button(session, "Pin this partition").disabled
+    assert not button(session, "Race").disabled
+
+
+@pytest.mark.parametrize("name", ["sgd", "multirate", "frozen", "twice"])
+def test_a_name_that_is_taken_is_refused(name: str) -> None:
+    session = pin(open_app(), "twice")
+    pin(session, name)
+    assert is_well(session)
+    assert f"There is an arm called {name} already" in said(session)
+    assert list(session.session_state["pins"]) == ["twice"]
+
+
+def test_pins_in_the_address_that_do_not_fit_are_removed_and_named() -> None:
+    good = links.encode(preset("all_fast", glyph_tree(), 5), glyph_tree())
+    session = open_app(pin=[f"good~{good}", "bad~nonsense", "no tilde", f"~{good}", f"a~b~{good}"])
+    assert is_well(session)
+    assert "The pinned partition bad was removed: the link is damaged" in said(session)
+    assert list(session.session_state["pins"]) == ["good", "a~b"]
+    assert "removed" not in said(session.run())
+
+
+def test_a_pin_in_the_address_called_like_an_arm_is_refused_and_can_be_removed() -> None:
+    session = open_app(pin=f"sgd~{links.encode(preset('all_fast', glyph_tree(), 5), glyph_tree())}")
+    assert is_well(session)
+    assert "arms with different names" in said(session)
+    assert button(session, "Race").disabled
+    session.button(key="pin:remove:sgd").click().run()
+    assert not button(session, "Race").disabled
+
+
+def test_the_command_line_names_the_board_and_says_what_it_cannot_name() -> None:
+    session = open_app()
+    line, snippet = (each.value for each in session.code)
+    assert line.endswith("--arms sgd,multirate --fast-pattern fc --k 5 --json")
+    assert "('fc', 'fast')" in snippet
+    pin(session, "ours")
+    assert any("no place on the command line" in each.value for each in session.caption)
+
+
+# Partition files
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_a_partition_file_comes_to_the_board_with_its_periods(mark: bytes) -> None:
+    session = upload(open_app(), mark + file_of("norms_biases", 17))
+    assert is_well(session)
+    assert not session.warning
+    assert group_of(session) == preset("norms_biases", glyph_tree(), 17).assignment
+    assert groups(session) == {"fast": 1, "slow": 17}
+    drop(session, "0" * len(parameters(session)))
+    assert in_group(session, "slow") == []  # the file does not come back by itself
+
+
+def foreign_file() -> bytes:
+    tree = from_json(to_json(glyph_tree()).replace('"fc', '"head'))
+    return files.dumps(to_spec(preset("head", tree, 5), tree)).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is not JSON"),
+        (b"\x80\x04K\x01.", "is not JSON"),
+        (b"[]", "is no partition"),
+        (json.dumps({"format": "multirate-partition", "version": 2}).encode(), "has version 2"),
+        (foreign_file(), "made for another model"),
+        (file_of("head").replace(b'"fc"', b'"nothing.*"').replace(b"fingerprint", b"fingerprint"), "nothing.*"),
+        (file_of("head").replace(b'"period": 1', b'"period": 2'), "no group has period 1"),
+        (file_of("head").replace(b'"period": 5', b'"period": 0'), "period must be a whole number"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_reason_and_changes_nothing(content: bytes, words: str) -> None:
+    session = upload(open_app(), content, f"{MARKUP}.json")
+    assert is_well(session)
+    assert f"{MARKUP}.json was not loaded:" in said(session)
+    assert words in said(session)
+    assert in_group(session, "fast") == ["fc.weight", "fc.bias"]
+
+
+# Paths on the server
+
+
+def test_a_path_outside_the_allowed_folders_is_refused_and_the_owners_variable_named(tmp_path: Path) -> None:
+    session = open_app(d="folder", dp=str(tmp_path))
+    assert is_well(session)
+    assert "is outside the folders that this server may read" in said(session)
+    assert "MULTIRATE_DATA_FOLDERS" in said(session)
+    assert button(session, "Race").disabled
+    assert in_group(session, "fast") == ["fc.weight", "fc.bias"]  # the board is there all the same
+
+
+def test_a_forbidden_path_is_no_obstacle_for_data_that_need_none() -> None:
+    session = open_app(d="folder", dp="/etc")
+    session.selectbox(key=field_key("data")).set_value("digits").run()
+    assert is_well(session)
+    assert not session.error
+    assert not button(session, "Race").disabled
+
+
+def test_a_forbidden_weights_file_is_refused() -> None:
+    session = open_app(w="file", wp="/etc/passwd")
+    assert "is outside the folders" in said(session)
+    assert button(session, "Race").disabled
+    session.button_group(key=field_key("weights")).set_value("none").run()
+    assert not session.error
+
+
+def test_weights_from_a_file_need_a_path() -> None:
+    session = open_app(w="file")
+    assert is_well(session)
+    assert "Type its path" in said(session)
+    assert button(session, "Race").disabled
+
+
+def test_a_relative_path_starts_in_the_allowed_folder_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = tmp_path / "allowed", tmp_path / "elsewhere"
+    for folder in (inside, outside):
+        (folder / "photos").mkdir(parents=True)
+    (outside / "photos" / "secret_class_name").mkdir()
+    monkeypatch.setenv("MULTIRATE_DATA_FOLDERS", str(inside))
+    monkeypatch.chdir(outside)
+    session = open_app(d="folder", dp="photos")
+    assert is_well(session)
+    assert str(inside / "photos") in said(session)
+    assert "secret_class_name" not in said(session)
+
+
+def test_settings_survive_a_visit_to_the_other_page() -> None:
+    session = press(open_app(), "Add a group")
+    drop(session, "2" + session.session_state["codes"][1:])
+    session.number_input(key=period_key("slow")).set_value(9)
+    session.number_input(key=field_key("epochs")).set_value(4)
+    session.button_group(key=field_key("arms")).set_value(["multirate"])
+    session.run()
+    before, moved = address(session), group_of(session)
+    session.switch_page("pages/runs.py").run().switch_page("pages/explore.py").run()
+    assert is_well(session)
+    assert group_of(session) == moved
+    assert groups(session) == {"fast": 1, "slow": 9, "third": 10}
+    assert session.number_input(key=field_key("epochs")).value == 4
+    assert address(session) == before
+    assert "Race" in labels(session)
+
+
+def test_the_same_network_for_other_images_keeps_what_was_sorted_and_another_network_starts_anew() -> None:
+    for model, classes, size in (("glyph_net", 11, 40), ("resnet18", 10, 32)):
+        request = {
+            "model": model,
+            "num_classes": classes,
+            "channels": 3 - 2 * (model == "glyph_net"),
+            "image_size": size,
+        }
+        assert describe.main([json.dumps(request)]) == 0  # else the page would start a process
+    session = drop(open_app(), "0" * len(parameters(open_app())))
+    session.number_input(key=field_key("image_size")).set_value(40)
+    session.number_input(key=field_key("num_classes")).set_value(11)
+    session.number_input(key=period_key("slow")).set_value(8).run()
+    assert is_well(session)
+    assert not session.error
+    assert in_group(session, "slow") == []
+    assert groups(session)["slow"] == 8
+    for name in ("image_size", "num_classes"):
+        session.number_input(key=field_key(name)).set_value(0)
+    session.selectbox(key=field_key("model")).set_value("resnet18").run()
+    assert is_well(session)
+    assert in_group(session, "fast") == ["fc.weight", "fc.bias"]
+    assert len(parameters(session)) == 62
+    assert groups(session)["slow"] == 8
+    assert len(parameters(reopened(session))) == 62
