@@ -93,11 +93,11 @@ def sweep_summary(sweep: Sequence[tuple[float, float | None]]) -> str:
 def _traces(line: Line, axis: Axis, band: bool, loss_limit: float | None) -> list[Trace]:
     x, style = line.x(axis), {"color": line.colour, "dash": line.dash}
     accuracy = _accuracy(line, axis)
-    loss = _of(line, "loss", x, line.loss(), hovertemplate="loss %{y:.3g}", line={**style, "width": 1.8})
+    loss = _of(line, "loss", x, line.loss, hovertemplate="loss %{y:.3g}", line={**style, "width": 1.8})
     full = _of(
-        line, "time", x, line.full_step_ms(), hovertemplate="%{y:.3g} ms, full steps", line={**style, "width": 1.2}
+        line, "time", x, line.full_step_ms, hovertemplate="%{y:.3g} ms, full steps", line={**style, "width": 1.2}
     )
-    partial = _of(line, "time", x, line.partial_step_ms(), hovertemplate="%{y:.3g} ms, fast steps")
+    partial = _of(line, "time", x, line.partial_step_ms, hovertemplate="%{y:.3g} ms, fast steps")
     partial |= {"uid": f"short/{line.key}", "line": {**style, "width": 2}}
     traces = [accuracy, *(_band(line, x) if band else []), loss, full]
     traces += [partial] if np.isfinite(partial["y"]).any() else []
@@ -172,14 +172,14 @@ def _layout(titles: dict[str, str], axis: Axis, strip: Strip) -> Figure:
         y_axis["domain"] = [(top - height) / total, top / total]
         layout["annotations"].append(_title(titles[panel], top / total))
         top -= height + below[panel]
-    layout["yaxis"]["tickformat"] = ".0%"
+    layout["yaxis"]["tickformat"] = ".2~%"
     layout["yaxis2"]["rangemode"] = layout["yaxis3"]["rangemode"] = "tozero"
     return layout
 
 
 def _titles(lines: Sequence[Line], strip: Strip, left_out: int) -> dict[str, str]:
     smooth = max((line.window_steps for line in lines), default=0)
-    short = any(np.isfinite(line.partial_step_ms()).any() for line in lines)
+    short = any(np.isfinite(line.partial_step_ms).any() for line in lines)
     return {
         "accuracy": "<b>Test accuracy</b>" + (f", the newest {len(lines)} of {len(lines) + left_out}" * bool(left_out)),
         "loss": "<b>Minibatch loss</b>" + (f", mean of {smooth} steps" + " and range" * (len(lines) <= BANDS_UP_TO)),
@@ -198,13 +198,13 @@ def _loss_limit(lines: Sequence[Line]) -> float | None:
 
     An arm that diverges would otherwise press all the others flat.
     """
-    starts = [loss[np.isfinite(loss)][0] for line in lines if np.isfinite(loss := line.loss()).any()]
+    starts = [loss[np.isfinite(loss)][0] for line in lines if np.isfinite(loss := line.loss).any()]
     return float(2 * max(starts)) if starts else None
 
 
 def _time_limit(lines: Sequence[Line]) -> float | None:
     """Return the time per step in ms above which a line leaves the picture: the first steps warm the device up."""
-    typical = [np.nanmedian(times) for line in lines if np.isfinite(times := line.full_step_ms()).any()]
+    typical = [np.nanmedian(times) for line in lines if np.isfinite(times := line.full_step_ms).any()]
     return float(3 * max(typical)) if typical else None
 
 
@@ -213,7 +213,7 @@ def _in_words(line: Line) -> str:
     words = [f"{line.label}, seed {curve.seed}: {curve.steps} steps in {curve.train_seconds:.3g} training seconds"]
     if len(tested.accuracy) and np.isfinite(tested.accuracy[-1]):
         words.append(f"test accuracy {tested.accuracy[-1]:.1%}")
-    if np.isfinite(loss := line.loss()).any():
+    if np.isfinite(loss := line.loss).any():
         words.append(f"loss {loss[np.isfinite(loss)][-1]:.3g}")
     return ", ".join([*words, *([curve.outcome] if curve.outcome else [])]) + "."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -13,10 +14,11 @@ from pages.components.curves import LaneCurve, RaceCurves
 
 Axis = Literal["seconds", "steps", "epochs"]
 
-# Okabe and Ito's colours, chosen to be told apart by colour-blind people, without those too pale for a white page;
-# all have a contrast of 3 : 1 or more on both themes' backgrounds. Arms also differ in their markers.
+# Grey for the first arm, which is SGD as a rule, and colours that colour-blind people can tell apart, mostly Okabe and
+# Ito's. Orange and blue come last: on the board they mean fast and slow. All have a contrast of 3 : 1 or more on both
+# themes' backgrounds; arms also differ in their markers.
 # Source: M. Okabe, K. Ito, "Color Universal Design", 2008.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8A7CD8", "#9A8300")
+COLOURS = ("#7D7D7D", "#8A5CF0", "#009E73", "#CC79A7", "#9A8300", "#D55E00", "#0072B2")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -79,16 +81,19 @@ class Line:
         tested = self.curve.evaluations
         return {"seconds": tested.train_seconds, "steps": tested.step, "epochs": tested.epoch}[axis]
 
+    @cached_property
     def loss(self) -> Column:
-        """Return the smoothed minibatch loss of each bucket."""
+        """Smoothed minibatch loss of each bucket."""
         return trailing_mean(self.buckets.loss, self.buckets.steps, self.window)
 
+    @cached_property
     def full_step_ms(self) -> Column:
-        """Return the smoothed time of the steps with a gradient for every group that the arm trains, in ms."""
+        """Smoothed time of the steps with a gradient for every group that the arm trains, in ms."""
         return 1e3 * trailing_mean(self.buckets.full_seconds, self.buckets.full_steps, self.window)
 
+    @cached_property
     def partial_step_ms(self) -> Column:
-        """Return the smoothed time of the other steps, in ms; NaN where there is none."""
+        """Smoothed time of the other steps, in ms; NaN where there is none."""
         return 1e3 * trailing_mean(self.buckets.partial_seconds, self.buckets.partial_steps, self.window)
 
 
@@ -103,9 +108,16 @@ def epochs_per_step(curve: LaneCurve) -> float:
 def lines_of(races: Sequence[tuple[str, RaceCurves]]) -> tuple[Line, ...]:
     """Return the lines of one or several races, by race and lane; lanes that have not begun are left out.
 
+    The figure and its summary ask for the same lines, so the newest answers are kept.
+
     Args:
         races: a title for the legend ("" for a race that is drawn alone) and the curves of each race.
     """
+    return _lines_of(tuple(races))
+
+
+@lru_cache(maxsize=16)
+def _lines_of(races: tuple[tuple[str, RaceCurves], ...]) -> tuple[Line, ...]:
     share = max(1, MOST_LINES // max(1, len(races)))
     kept = [_begun(curves)[-share:] for _, curves in races]
     most = max(100, MOST_POINTS // max(1, sum(map(len, kept))))

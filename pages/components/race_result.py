@@ -42,7 +42,8 @@ def _card(card: ResultCard, race_id: str) -> None:
         for answer, column in zip(card.answers, st.columns(max(1, len(card.answers)), gap="medium"), strict=False):
             with column:
                 st.caption(plain(answer.question))
-                st.markdown(f"#### {plain(answer.headline)}")
+                figures = [f"**{plain(value)}** {plain(what)}" for value, what in answer.figures]
+                st.markdown("  \n".join(figures) or "–")
                 st.caption(plain(answer.detail))
         for note in card.notes:
             st.warning(plain(note))

@@ -27,10 +27,10 @@ OUTCOMES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """One of the three: the question it answers, the numbers, and a sentence about them."""
+    """One of the three: the question it answers, figures as (value, what it is), and a sentence about them."""
 
     question: str
-    headline: str
+    figures: tuple[tuple[str, str], ...]
     detail: str
 
 
@@ -90,38 +90,35 @@ def result_card(arm: str, answers: ThreeAnswers | None, lanes: Sequence[LaneRow]
 def _equal_epochs(arm: str, answer: EqualEpochs | None) -> Answer:
     question = "How long did the same epochs take?"
     if answer is None:
-        return Answer(question, "–", "One of the two took no step.")
-    headline = f"{_seconds(answer.other_seconds)} and {_seconds(answer.sgd_seconds)}"
+        return Answer(question, (), "One of the two took no step.")
+    figures = ((_seconds(answer.other_seconds), arm), (_seconds(answer.sgd_seconds), REFERENCE))
     ratio = f"{REFERENCE}'s time is {answer.speedup:.2f} times {arm}'s"
-    return Answer(
-        question, headline, f"Training time of {arm} and {REFERENCE} for {answer.epochs:.4g} epochs: {ratio}."
-    )
+    return Answer(question, figures, f"Training time for {answer.epochs:.4g} epochs: {ratio}.")
 
 
 def _to_target(arm: str, rows: Sequence[ToTarget]) -> Answer:
     question = "How long to reach a given accuracy?"
     reached = [row for row in rows if row.speedup is not None]
     if not reached:
-        return Answer(question, "–", f"No target was reached by both {arm} and {REFERENCE}.")
+        return Answer(question, (), f"No target was reached by both {arm} and {REFERENCE}.")
     ratios = [row.speedup for row in reached if row.speedup is not None]
     low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
-    headline = f"ratio {low}" if low == high else f"ratio {low} to {high}"
+    value = f"{low} ×" if low == high else f"{low} to {high} ×"
     span = f"from {percent(reached[0].target)} to {percent(reached[-1].target)}"
     where = span if len(reached) > 1 else f"of {percent(reached[0].target)}"
-    missed = [percent(row.target) for row in rows if row.speedup is None]
+    missed = list(dict.fromkeys(percent(row.target) for row in rows if row.speedup is None))
     rest = f" Not reached by both: {', '.join(missed)}." if missed else ""
-    return Answer(question, headline, f"{REFERENCE}'s training time over {arm}'s, for targets {where}.{rest}")
+    return Answer(question, ((value, f"{REFERENCE}'s time over {arm}'s"),), f"For targets {where}.{rest}")
 
 
 def _equal_seconds(arm: str, answer: EqualSeconds | None) -> Answer:
     question = "How accurate after the same time?"
     if answer is None:
-        return Answer(question, "–", "One of the two took no step.")
-    detail = f"Test accuracy of {arm} and {REFERENCE} after {_seconds(answer.seconds)} of training each"
+        return Answer(question, (), "One of the two took no step.")
+    figures = ((percent(answer.other), arm), (percent(answer.sgd), REFERENCE))
     points = abs(answer.other - answer.sgd) * 100
-    return Answer(
-        question, f"{percent(answer.other)} and {percent(answer.sgd)}", f"{detail}: {points:.1f} points apart."
-    )
+    after = f"Test accuracy after {_seconds(answer.seconds)} of training each"
+    return Answer(question, figures, f"{after}: {points:.1f} points apart.")
 
 
 def _note(lane: LaneRow) -> str:
@@ -136,4 +133,4 @@ def _no_pair(arm: str) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.3g} s"
+    return f"{value:.3g}\N{NO-BREAK SPACE}s"

@@ -34,4 +34,4 @@ def duration(seconds: float | None) -> str:
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """Return a fraction as percent: "83.4 %"; "–" for None."""
-    return "–" if fraction is None else f"{fraction * 100:.{digits}f} %"
+    return "–" if fraction is None else f"{fraction * 100:.{digits}f}\N{NO-BREAK SPACE}%"

@@ -34,19 +34,19 @@ def card(*lanes: LaneRow, race: RaceConfig | None = None) -> ResultCard:
 def test_one_run_is_told_as_what_happened_and_not_as_a_verdict() -> None:
     shown = card(lane(0, "sgd"), lane(1, "multirate"))
     assert shown.caution == "one run: no verdict"
-    text = " ".join(answer.headline + answer.detail for answer in shown.answers).lower()
+    text = " ".join(str(answer.figures) + answer.detail for answer in shown.answers).lower()
     assert not any(word in text for word in ("winner", "wins", "better", "faster", "beats"))
     assert shown.notes == ()
 
 
 def test_the_three_answers_hold_the_numbers_of_the_curves() -> None:
     epochs, target, seconds = card(lane(0, "sgd"), lane(1, "multirate")).answers
-    assert epochs.headline == "4 s and 8 s"
+    assert epochs.figures == (("4\N{NO-BREAK SPACE}s", "multirate"), ("8\N{NO-BREAK SPACE}s", "sgd"))
     assert "2 epochs: sgd's time is 2.00 times multirate's" in epochs.detail
-    assert seconds.headline == "88.0 % and 70.0 %"
+    assert seconds.figures == (("88.0\N{NO-BREAK SPACE}%", "multirate"), ("70.0\N{NO-BREAK SPACE}%", "sgd"))
     assert "18.0 points apart" in seconds.detail
-    assert target.headline.startswith("ratio ")
-    assert "Not reached by both: 88.4 %, 90.0 %" in target.detail
+    assert target.figures[0][0].endswith(" ×")
+    assert "Not reached by both: 88.4 %, 90.0 %" in target.detail.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_sweep_for_the_chart_marks_what_was_not_reached() -> None:

@@ -85,7 +85,7 @@ def test_durations_have_two_units_at_most(seconds: float | None, text: str) -> N
 
 
 def test_shares_are_percent_and_a_missing_one_is_a_dash() -> None:
-    assert percent(0.8341) == "83.4 %"
-    assert percent(0.8341, 2) == "83.41 %"
-    assert percent(1.0, 0) == "100 %"
+    assert percent(0.8341) == "83.4\N{NO-BREAK SPACE}%"
+    assert percent(0.8341, 2) == "83.41\N{NO-BREAK SPACE}%"
+    assert percent(1.0, 0) == "100\N{NO-BREAK SPACE}%"
     assert percent(None) == "–"
