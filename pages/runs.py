@@ -53,7 +53,12 @@ def _table(rows: list[RaceRow]) -> list[RaceRow]:
     for line in table:
         line["Started"] = datetime.datetime.fromtimestamp(line["Started"])
     event = st.dataframe(
-        table, column_config=COLUMNS, hide_index=True, on_select="rerun", selection_mode="multi-row", key="runs:table"
+        table,
+        column_config=COLUMNS,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key=state.table_key([row.id for row in rows]),
     )
     picked = [index for index in event.selection.rows if index < len(rows)]
     st.caption(f"{len(rows)} races, newest first. Mark one to open it, several to compare them.")
@@ -97,12 +102,12 @@ def _confirm_delete(chosen: list[RaceRow]) -> None:
 
 def delete(ids: list[str]) -> None:
     """Delete ended races; what cannot be deleted is said on the page."""
-    with races.open_store(home.store_path()) as store:
-        for race_id in ids:
-            try:
+    for race_id in ids:
+        try:
+            with races.open_store(home.store_path()) as store:
                 races.delete_race(store, race_id)
-            except MultirateError as error:
-                st.session_state.problems.append(str(error))
+        except MultirateError as error:
+            st.session_state.problems.append(str(error))
 
 
 def _compare(chosen: list[RaceRow]) -> None:

@@ -17,6 +17,7 @@ import sys
 import threading
 from pathlib import Path
 
+from multirate_core.errors import StoreError
 from multirate_core.home import subfolder
 
 PROBE_WITHIN_S = 120.0  # loading torch from a slow disk for the first time takes its time
@@ -79,7 +80,7 @@ def _read(key: str) -> tuple[str, ...]:
     try:
         kept = json.loads(_cache_file().read_text(encoding="utf-8"))
         return tuple(str(device) for device in kept.get(key, ()))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, StoreError, ValueError, AttributeError):
         return ()
 
 
@@ -95,7 +96,10 @@ def _ask(key: str) -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         logging.getLogger(__name__).warning("the devices could not be found out, using the CPU: %s", error)
         return CPU_ONLY
-    _keep(key, devices)
+    try:
+        _keep(key, devices)
+    except (OSError, StoreError) as error:  # the next server asks again
+        logging.getLogger(__name__).warning("the list of devices could not be kept: %s", error)
     return devices
 
 

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import zlib
+from collections.abc import Sequence
 
 import streamlit as st
 
 from multirate_core.config import GroupSpec, RaceConfig
+from multirate_core.data.catalog import DATASETS
+from multirate_core.models.catalog import MODELS
 from pages.components.settings import LINK_FIELDS, MAX_LINK_VALUE, Settings, from_link, from_race, to_link
 
 BOARD = "board"  # key of the layer board component
@@ -30,6 +34,15 @@ def field_key(name: str) -> str:
 def period_key(group: str) -> str:
     """Return the session-state key of the widget for a group's period."""
     return f"in:period:{group}"
+
+
+def table_key(race_ids: Sequence[str]) -> str:
+    """Return the session-state key of the table of these races.
+
+    Streamlit keeps marks by row number: under one key for all tables, a mark would go over to another race when one is
+    deleted or comes on top.
+    """
+    return f"runs:{zlib.crc32(' '.join(race_ids).encode()):08x}"
 
 
 def start() -> None:
@@ -75,6 +88,10 @@ def open_race(race_id: str, config: RaceConfig | None = None) -> None:
     """Show a race on the Explore page; with its configuration, restore the settings and arms as well."""
     st.session_state.race = race_id
     if config is None:
+        return
+    if config.model.name not in MODELS or config.data.name not in DATASETS:
+        what = f"{config.model.name} on {config.data.name}"
+        st.session_state.problems.append(f"This version does not know {what[:100]}: only the race's curves are shown.")
         return
     set_settings(from_race(config))
     st.session_state.pins = {}
