@@ -10,7 +10,7 @@ from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import links
 from multirate_core.partition.partition import Partition, to_spec
 from pages.components import state
-from pages.components.partition_panel import put
+from pages.components.partition_panel import current_groups, put
 from pages.components.text import plain
 
 
@@ -49,7 +49,10 @@ def _pin(partition: Partition, tree: LayerTree) -> None:
     if name in pins or name in ("sgd", "multirate", "frozen"):
         st.session_state.problems.append(f"There is an arm called {name} already. Choose another name.")
         return
-    pins[name] = links.encode(partition, tree)
+    try:  # a period may have been typed in the moment before the click
+        pins[name] = links.encode(Partition(current_groups(), partition.assignment), tree)
+    except MultirateError as error:
+        st.session_state.problems.append(str(error))
     st.session_state["in:pin"] = ""
 
 

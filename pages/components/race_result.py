@@ -29,15 +29,15 @@ def race_result(row: RaceRow) -> None:
     with races.open_store(home.store_path()) as store:
         lanes = races.lanes(store, row.id)
         tests = races.evaluations(store, row.id)
-    for card in result_cards(row.config, lanes, tests):
-        _card(card, row.id)
+    for number, card in enumerate(result_cards(row.config, lanes, tests)):
+        _card(card, f"{row.id}-{number}")
     with st.expander("Where the time went, and what it ran on"):
         st.dataframe([_clock(lane) for lane in lanes], hide_index=True)
         st.dataframe([{"What": name, "Value": value} for name, value in row.environment.items()], hide_index=True)
 
 
-def _card(card: ResultCard, race_id: str) -> None:
-    with st.container(border=True, key=f"result-{card.title}-{race_id}".replace(" ", "-")):
+def _card(card: ResultCard, key: str) -> None:
+    with st.container(border=True, key=f"result-{key}"):
         st.markdown(f"**{plain(card.title)}** · {plain(card.caution)}")
         for answer, column in zip(card.answers, st.columns(max(1, len(card.answers)), gap="medium"), strict=False):
             with column:
@@ -49,7 +49,7 @@ def _card(card: ResultCard, race_id: str) -> None:
             st.warning(plain(note))
         if sum(speedup is not None for _, speedup in card.sweep) > 1:
             with st.expander("Time ratio against the target accuracy"):
-                sweep_plot(card.sweep, key=f"sweep:{race_id}:{card.title}")
+                sweep_plot(card.sweep, key=f"sweep-{key}")
 
 
 def _clock(lane: LaneRow) -> dict[str, object]:

@@ -46,8 +46,8 @@ def reopened(session: AppTest) -> AppTest:
 
 def component(session: AppTest, key: str) -> dict[str, Any]:
     """What the browser gets for one of our components."""
-    found = [json.loads(node.proto.json) for node in session.get("bidi_component")]
-    (data,) = [each for each in found if (each.get("board") == key if key == "board" else "figure" in each)]
+    (node,) = [each for each in session.get("bidi_component") if each.proto.id.endswith(f"-{key}")]
+    data: dict[str, Any] = json.loads(node.proto.json)
     return data
 
 

@@ -1,0 +1,310 @@
+"""The Explore page: starting a race, following it, and coming back to it by its address."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from plot_races import config, partition, recorders
+from sessions import (
+    address,
+    button,
+    component,
+    drop,
+    groups,
+    in_group,
+    is_well,
+    labels,
+    open_app,
+    parameters,
+    press,
+    race_count,
+    read,
+    record,
+    said,
+    stored,
+)
+
+from multirate_core import home
+from multirate_core import store as races
+from multirate_core.config import ArmConfig, Budget, DataConfig, ModelConfig, RaceConfig, Recipe
+from multirate_core.events import Progress
+from multirate_core.store.queue import set_paused, take_turn
+from pages.components.state import field_key, period_key
+
+MARKUP = "<img src=x onerror=alert(1)>"
+PINNED = ArmConfig("the third", "multirate", partition(20))
+
+
+@pytest.fixture(autouse=True)
+def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture
+def running() -> Iterator[str]:
+    """A race that holds the CPU; this process is its worker, so nobody else gets the device."""
+    with races.open_store(home.store_path()) as store:
+        race_id = races.submit(store, replace(config(), device="cpu"), attend=True)
+        assert take_turn(store, race_id)
+        for lane in recorders(store, race_id):
+            lane.take(60)
+        races.record(store, race_id, [Progress(0.25, 80.0)])
+        yield race_id
+        races.finish(store, race_id, "stopped")
+
+
+def waiting_race() -> RaceConfig:
+    """The configuration of the race that was submitted last."""
+    with races.open_store(home.store_path()) as store:
+        newest = races.list_races(store)[0]
+    assert newest.state == "queued"
+    return newest.config
+
+
+# Starting
+
+
+def test_every_setting_reaches_the_race_that_is_submitted(running: str) -> None:
+    session = open_app(
+        dev="cpu", w="none", nt="100", px="0", bad="skip", th="3", n="2", drift="0", mom="0.5", wd="0.01"
+    )
+    session.number_input(key=field_key("lr")).set_value(0.125)
+    session.number_input(key=field_key("batch_size")).set_value(16)
+    session.button_group(key=field_key("arms")).set_value(["frozen", "multirate"])
+    session.button_group(key=field_key("budget")).set_value("seconds")
+    session.number_input(key=period_key("slow")).set_value(4)
+    session.text_input(key="in:pin").set_value("ours")
+    press(session, "Pin this partition")
+    session.number_input(key=field_key("seconds")).set_value(12.5)
+    session.button(key="preset:all_fast").click().run()
+    press(session, "Race")
+    assert is_well(session)
+    submitted = waiting_race()
+    assert submitted.model == ModelConfig("glyph_net", "none")
+    assert submitted.data == DataConfig("digits", train_images=100, bad_images="skip")
+    assert submitted.recipe == Recipe(0.125, 0.5, 0.01, 16)
+    assert (submitted.budget, submitted.seeds) == (Budget(seconds=12.5), (0, 1))
+    assert (submitted.device, submitted.threads) == ("cpu", 3)
+    assert [(arm.name, arm.kind) for arm in submitted.arms] == [
+        ("frozen", "frozen"), ("multirate", "multirate"), ("ours", "multirate")
+    ]  # fmt: skip
+    assert not any(arm.drift for arm in submitted.arms)
+    fast = {arm.name: [rule.pattern for rule in arm.partition.rules if rule.group == "fast"] for arm in submitted.arms}
+    assert fast == {"frozen": ["*"], "multirate": ["*"], "ours": ["fc"]}
+    assert {group.period for arm in submitted.arms for group in arm.partition.groups} == {1, 4}
+
+
+def test_a_race_behind_another_waits_says_so_and_can_leave_the_queue(running: str) -> None:
+    session = press(open_app(dev="cpu"), "Race")
+    assert is_well(session)
+    (race_id,) = address(session)["race"]
+    assert race_id != running
+    assert "Waiting for cpu: number 1 in the queue" in read(session.get("progress")[0].proto.text)
+    press(session, "Leave the queue")
+    assert is_well(session)
+    assert stored(race_id).outcome == "stopped"
+    assert "Leave the queue" not in labels(session.run())
+
+
+def test_a_full_queue_is_said_and_nothing_is_submitted(running: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MULTIRATE_MAX_QUEUED", "0")
+    session = press(open_app(dev="cpu"), "Race")
+    assert is_well(session)
+    assert "this server allows 0" in said(session)
+    assert "race" not in address(session)
+    assert race_count() == 1
+
+
+def test_a_device_that_this_machine_has_not_is_said(running: str) -> None:
+    session = press(open_app(dev="cuda:7"), "Race")
+    assert is_well(session)
+    assert "this machine has no device 'cuda:7'" in said(session)
+    assert race_count() == 1
+
+
+def test_a_race_that_is_pressed_really_trains_and_ends_with_a_result_card() -> None:
+    session = press(open_app(dev="cpu", th="1", w="none", nt="64", bs="16", e="1"), "Race")
+    assert is_well(session)
+    (race_id,) = address(session)["race"]
+    deadline = time.monotonic() + 100
+    while stored(race_id).state != "ended" and time.monotonic() < deadline:
+        time.sleep(0.2)
+    row = stored(race_id)
+    assert (row.outcome, row.message) == ("finished", "")
+    session.run()
+    assert is_well(session)
+    assert any("one run: no verdict" in read(each.value) for each in session.markdown)
+    assert component(session, "plots")["figure"] is not None
+    with races.open_store(home.store_path()) as store:
+        assert [lane.steps for lane in races.lanes(store, race_id)] == [4, 4]
+
+
+# Following
+
+
+def test_a_running_race_shows_progress_and_can_be_paused_resumed_and_stopped(running: str) -> None:
+    session = open_app(race=running)
+    assert is_well(session)
+    progress = session.get("progress")[0].proto
+    assert progress.value == 25
+    assert "on cpu, about 1 min 20 s left" in read(progress.text)
+    press(session, "Pause")
+    assert stored(running).request == "pause"
+    press(session, "Resume")
+    assert stored(running).request is None
+    with races.open_store(home.store_path()) as store:
+        set_paused(store, running)
+    assert "Resume" in labels(session.run())
+    assert "Paused. After two minutes cpu" in read(session.get("progress")[0].proto.text)
+    press(session, "Stop")
+    assert is_well(session)
+    assert stored(running).request == "stop"
+    assert button(session, "Stopping …").disabled
+
+
+def test_the_curves_are_on_the_page_while_the_race_runs(running: str) -> None:
+    session = open_app(race=running)
+    assert component(session, "plots")["figure"] is not None
+    before = component(session, "plots")
+    session.button_group(key=field_key("axis")).set_value("epochs").run()
+    assert is_well(session)
+    assert address(session)["x"] == ["epochs"]
+    assert component(session, "plots") != before
+
+
+def test_the_end_of_a_race_brings_the_result_card_without_a_reload(running: str) -> None:
+    session = open_app(race=running)
+    with races.open_store(home.store_path()) as store:
+        races.finish(store, running, "finished")
+    session.run()
+    assert is_well(session)
+    assert not {"Pause", "Stop"} & set(labels(session))
+    assert any("multirate and sgd" in read(each.value) for each in session.markdown)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "lost", "out_of_memory", "diverged"])
+def test_how_a_race_went_wrong_is_said_as_text_and_its_curves_stay(outcome: str) -> None:
+    session = open_app(race=record(config(), outcome=outcome, message=f"The folder {MARKUP} holds one class."))
+    assert is_well(session)
+    assert f"The folder {MARKUP} holds one class." in said(session)
+    assert not any("<img" in each.value.replace("\\<img", "") for each in session.error)
+    assert component(session, "plots")["figure"] is not None
+    assert not button(session, "Race").disabled
+
+
+# Coming back
+
+
+def test_an_address_with_only_a_race_restores_settings_board_and_arms_and_shows_the_card() -> None:
+    race_id = record(replace(config(period=9), recipe=Recipe(lr=0.25), budget=Budget(seconds=3.0)))
+    session = open_app(race=race_id)
+    assert is_well(session)
+    assert not session.warning
+    assert session.number_input(key=field_key("lr")).value == 0.25
+    assert session.number_input(key=field_key("seconds")).value == 3.0
+    assert (groups(session)["slow"], in_group(session, "fast")) == (9, ["fc.weight", "fc.bias"])
+    assert any("multirate and sgd" in read(each.value) for each in session.markdown)
+    assert address(session)["lr"] == ["0.25"]
+
+
+def test_arms_with_names_of_their_own_come_back_as_pins_and_older_pins_go() -> None:
+    arms = (ArmConfig("sgd", "sgd"), PINNED, replace(PINNED, name="the-third"))
+    with races.open_store(home.store_path()) as store:
+        race_id = races.submit(store, RaceConfig(arms), attend=True)
+        races.finish(store, race_id, "stopped")
+    session = open_app(race=race_id)
+    assert is_well(session)
+    assert list(session.session_state["pins"]) == ["the third", "the-third"]
+    assert session.session_state["in:arms"] == ["sgd"]
+    assert not button(session, "Race").disabled
+
+
+def test_an_address_with_a_race_and_settings_keeps_the_settings() -> None:
+    race_id = record(config(period=9))
+    session = open_app(race=race_id, e="3")
+    assert is_well(session)
+    assert session.number_input(key=field_key("epochs")).value == 3
+    assert groups(session)["slow"] == 5
+    assert any("multirate and sgd" in read(each.value) for each in session.markdown)
+
+
+def test_what_is_changed_after_a_race_was_opened_does_not_snap_back() -> None:
+    session = open_app(race=record(config(period=9)))
+    drop(session, "0" * len(parameters(session)))
+    session.number_input(key=period_key("slow")).set_value(2).run()
+    assert (groups(session)["slow"], in_group(session, "slow")) == (2, [])
+    assert groups(session.run())["slow"] == 2
+
+
+@pytest.mark.parametrize("race_id", ["UNKNOWN", "abcdefghij"])
+def test_an_unknown_race_is_said_and_the_page_is_usable(race_id: str) -> None:
+    session = open_app(race=race_id)
+    assert is_well(session)
+    assert f"there is no race {race_id!r}" in said(session)
+    assert not button(session, "Race").disabled
+    assert in_group(session, "fast") == ["fc.weight", "fc.bias"]
+
+
+@pytest.mark.parametrize("race_id", ["../../etc/passwd", "a b", MARKUP, "x" * 1000])
+def test_a_race_id_that_is_none_is_left_out(race_id: str) -> None:
+    session = open_app(race=race_id)
+    assert is_well(session)
+    assert "that is no race id" in said(session)
+    assert "race" not in address(session)
+
+
+def test_a_race_with_a_network_of_another_version_shows_its_curves_and_says_so() -> None:
+    session = open_app(race=record(replace(config(), model=ModelConfig(f"net_of_2030 {MARKUP}"))))
+    assert is_well(session)
+    assert f"This version does not know net_of_2030 {MARKUP} on digits" in said(session)
+    assert session.selectbox(key=field_key("model")).value == "glyph_net"
+    assert component(session, "plots")["figure"] is not None
+
+
+# A data folder that cannot be used
+
+
+def broken_home(tmp_path: Path, how: str) -> Path:
+    place = tmp_path / "broken"
+    if how == "a file":
+        place.write_text("")
+        return place / "home"
+    place.mkdir()
+    if how == "a folder in the store's place":
+        (place / "races.sqlite3").mkdir()
+    elif how == "no store":
+        (place / "races.sqlite3").write_text("hello " * 1000)
+    else:
+        (place / "trees").write_text("")
+        (place / "data").write_text("")
+    return place
+
+
+@pytest.mark.parametrize("how", ["a file", "a folder in the store's place", "no store", "files for folders"])
+def test_a_data_folder_that_cannot_be_used_is_said_and_nothing_crashes(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MULTIRATE_HOME", str(broken_home(tmp_path, how)))
+    for params in ({}, {"race": "abcdefghij"}, {"d": "folder", "dp": "photos"}):
+        session = open_app(**params)
+        assert is_well(session)
+        assert str(tmp_path) in said(session)
+    assert is_well(open_app("pages/runs.py"))
+
+
+@pytest.mark.parametrize("how", ["a folder in the store's place", "no store"])
+def test_a_race_that_cannot_be_written_down_does_not_start_and_the_store_is_named(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MULTIRATE_HOME", str(broken_home(tmp_path, how)))
+    session = open_app()
+    before = said(session).count("races.sqlite3")
+    press(session, "Race")
+    assert is_well(session)
+    assert said(session).count("races.sqlite3") > before > 0
+    assert "race" not in address(session)
+    assert "races.sqlite3" in said(open_app("pages/runs.py"))
