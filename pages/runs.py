@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import runpy
+from pathlib import Path
 
 import streamlit as st
 
@@ -61,8 +63,12 @@ def _table(rows: list[RaceRow]) -> list[RaceRow]:
         key=state.table_key([row.id for row in rows]),
     )
     picked = [index for index in event.selection.rows if index < len(rows)]
-    st.caption(f"{len(rows)} races, newest first. Mark one to open it, several to compare them.")
+    st.caption(f"{_counted(rows)}, newest first. Mark one to open it, several to compare them.")
     return [rows[index] for index in picked]
+
+
+def _counted(rows: list[RaceRow]) -> str:
+    return "1 race" if len(rows) == 1 else f"{len(rows)} races"
 
 
 def _actions(chosen: list[RaceRow]) -> None:
@@ -91,7 +97,7 @@ def _confirm_delete(chosen: list[RaceRow]) -> None:
     ended = [row for row in chosen if row.state == "ended"]
     if running:
         st.warning(f"{', '.join(row.id for row in running)} has not ended and stays. Stop it first.")
-    st.markdown(plain(f"{len(ended)} races with their curves: {', '.join(row.id for row in ended[:10])}"))
+    st.markdown(plain(f"{_counted(ended)} with all curves: {', '.join(row.id for row in ended[:10])}"))
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", disabled=not ended):
             delete([row.id for row in ended])
@@ -127,6 +133,11 @@ def _compare(chosen: list[RaceRow]) -> None:
     live_plot(named, axis or "seconds", key="runs:plots")
 
 
+if not state.started():
+    # A fresh server whose first visitor asks for this page: Streamlit finds the folder and runs the file by itself, since
+    # app.py, which names the pages, has not run yet.
+    runpy.run_path(str(Path(__file__).parents[1] / "app.py"))
+    st.stop()
 for problem in st.session_state.problems:
     st.warning(plain(problem))
 st.session_state.problems = []

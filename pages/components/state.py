@@ -45,9 +45,14 @@ def table_key(race_ids: Sequence[str]) -> str:
     return f"runs:{zlib.crc32(' '.join(race_ids).encode()):08x}"
 
 
+def started() -> bool:
+    """Tell whether this session has been filled from its link."""
+    return "started" in st.session_state
+
+
 def start() -> None:
     """Fill a new session from its link; later calls of the same session do nothing."""
-    if "started" in st.session_state:
+    if started():
         return
     params = st.query_params
     settings, problems = from_link({name: params[name] for name in params})

@@ -10,6 +10,7 @@ from multirate_core.errors import MultirateError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import files
 from pages.components.partition_panel import load_file
+from pages.components.text import plain
 
 SNIPPET = """\
 from multirate_core.optim import MultirateSGD
@@ -76,6 +77,8 @@ def _file(spec: PartitionSpec, tree: LayerTree) -> None:
     st.file_uploader(
         "Load a partition file", type="json", max_upload_size=1, key="in:file", on_change=_load, args=(tree,)
     )
+    if st.session_state.get("file_problem"):  # beside the file: the top of the page is out of sight from here
+        st.warning(plain(st.session_state.file_problem))
 
 
 def _file_name(tree: LayerTree) -> str:
@@ -84,9 +87,10 @@ def _file_name(tree: LayerTree) -> str:
 
 def _load(tree: LayerTree) -> None:
     upload = st.session_state.get("in:file")
+    st.session_state.file_problem = ""
     if upload is None:
         return
     try:
         load_file(upload.getvalue(), tree)
     except MultirateError as error:
-        st.session_state.problems.append(f"{upload.name[:80]} was not loaded: {error}")
+        st.session_state.file_problem = f"{upload.name[:80]} was not loaded: {error}"
