@@ -1,0 +1,100 @@
+"""How soon the app is there: the first page after the server's start, a new session, the first point after Race."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from playwright.sync_api import Browser
+
+from benchmarks import run
+from benchmarks.app_under_test import Server, chromium, open_page, server, wait_complete
+from benchmarks.figures import Check, Figure, Result, Target
+from multirate_core import home, store
+
+LAUNCHES, SESSIONS, RACES = 7, 11, 5
+ENDED_WITHIN_S = 60.0
+FIRST_PAGE_S, NEW_SESSION_S, FIRST_POINT_S = (Target("at most", limit) for limit in (2.0, 1.5, 6.0))
+ABOUT = (
+    "A page is complete when the layer board has rows, Race can be pressed and the server has finished its run. Every "
+    "launch has an empty user data folder, every session an empty browser cache. The point may be of any curve; the "
+    "first minibatch loss is told beside it. The browser runs already and shares the cores with server and worker."
+)
+
+# The number of points that the live plots show, of the curves whose name starts so.
+POINTS = """(start) => [...document.querySelectorAll('.js-plotly-plot')].some(
+  (plot) => plot.data.some((trace) => (trace.uid ?? '').startsWith(start) && trace.x?.length))"""
+
+
+def measure(quick: bool) -> Result:
+    """Launch servers, open sessions, press Race."""
+    launches, sessions, races = (1, 2, 1) if quick else (LAUNCHES, SESSIONS, RACES)
+    with chromium() as browser:
+        first = [_first_page_s(browser) for _ in range(launches)]
+        with run.fresh_home(), server() as app:
+            _session_s(browser, app)  # the one that finds the server cold is the first page above
+            later = [_session_s(browser, app) for _ in range(sessions)]
+            points = [_first_points_s(browser, app) for _ in range(races)]
+            loaded = app.has_loaded("libtorch")
+    answered, complete = zip(*first, strict=True)
+    any_curve, loss = zip(*points, strict=True)
+    figures = [
+        Figure("first_page_s", "server's launch → first page complete", "s", complete, FIRST_PAGE_S),
+        Figure("server_answers_s", "of that, until the server answers", "s", answered),
+        Figure("new_session_s", "new session → page complete", "s", later, NEW_SESSION_S),
+        Figure("first_point_s", "Race pressed → first point on the chart", "s", any_curve, FIRST_POINT_S),
+        Figure("first_loss_s", "Race pressed → first minibatch loss on the chart", "s", loss),
+    ]
+    because = f"libtorch is {'' if loaded else 'not '}mapped into the server's memory after {races} races"
+    check = Check("no_torch_in_server", "The server's process has not loaded torch", not loaded, because)
+    return Result("start", ABOUT, figures, [check], {"launches": launches, "sessions": sessions, "races": races})
+
+
+def _first_page_s(browser: Browser) -> tuple[float, float]:
+    """Launch a server; return the seconds until it answered and until the first page was complete."""
+    with run.fresh_home(), server() as app:
+        page = open_page(browser, app.address)
+        wait_complete(page)
+        complete = time.perf_counter() - app.launched_at
+        page.context.close()
+    return app.answered_at - app.launched_at, complete
+
+
+def _session_s(browser: Browser, app: Server) -> float:
+    """Open the page like a new visitor; return the seconds until it is complete."""
+    begun = time.perf_counter()
+    page = open_page(browser, app.address)
+    wait_complete(page)
+    took = time.perf_counter() - begun
+    page.context.close()
+    return took
+
+
+def _first_points_s(browser: Browser, app: Server) -> tuple[float, float]:
+    """Press Race; return the seconds until any curve, and the loss curve, has a point. Ends the race again."""
+    page = open_page(browser, app.address)
+    wait_complete(page)
+    begun = time.perf_counter()
+    page.get_by_role("button", name="Race", exact=True).click()
+    page.wait_for_function(POINTS, arg="", polling="raf")
+    any_curve = time.perf_counter() - begun
+    page.wait_for_function(POINTS, arg="loss/", polling="raf")
+    loss = time.perf_counter() - begun
+    page.get_by_role("button", name="Stop").click()
+    page.context.close()
+    _wait_until_ended()
+    return any_curve, loss
+
+
+def _wait_until_ended() -> None:
+    """Wait until no race runs any more, so that the next one starts at once."""
+    end = time.monotonic() + ENDED_WITHIN_S
+    with store.open_store(home.store_path()) as opened:
+        while any(race.state != "ended" for race in store.list_races(opened)):
+            if time.monotonic() > end:
+                raise RuntimeError(f"a race did not stop within {ENDED_WITHIN_S:.0f} s")
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(run.main(measure, "start"))

@@ -1,0 +1,57 @@
+"""A stopwatch inside the page: from the user's mouse button or key to what Python makes of it being on the screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from playwright.sync_api import Page
+
+WITHIN_S = 30.0
+LOOK_EVERY_MS = 50.0  # from outside; the time itself is taken inside the page
+
+# Python writes the partition into the address bar, at the end of its run, and into the code to take away. Both have
+# to change, and the frame after that has to be drawn. `arm` names the event that starts the clock.
+_SCRIPT = """() => {
+  const address = () => new URLSearchParams(location.search).get('p');
+  const code = () => [...document.querySelectorAll('[data-testid=stCode]')].map((each) => each.textContent).join();
+  const watch = { reaction: null };
+  watch.arm = (event) => {
+    watch.reaction = null;
+    window.addEventListener(event, () => {
+      const begun = performance.now(), before = [address(), code()];
+      const look = () => {
+        if (address() === before[0] || code() === before[1]) return requestAnimationFrame(look);
+        requestAnimationFrame(() => { watch.reaction = performance.now() - begun; });
+      };
+      look();
+    }, { capture: true, once: true });
+  };
+  window.benchmarkWatch = watch;
+}"""
+
+
+def install(page: Page) -> None:
+    """Open the code to take away, and put the stopwatch into the page."""
+    page.get_by_text("Take it with you").click()
+    page.locator("[data-testid=stCode]").last.wait_for()
+    page.evaluate(_SCRIPT)
+
+
+def reaction_ms(page: Page, act: Callable[[], None], event: str = "pointerup") -> float:
+    """Act on the board and return the milliseconds until the page shows what Python makes of it.
+
+    Args:
+        page: with the stopwatch installed.
+        act: changes the partition with the mouse or keyboard.
+        event: of the browser that starts the clock: the last one that the user makes.
+    """
+    page.evaluate("(event) => window.benchmarkWatch.arm(event)", event)
+    act()
+    end = time.monotonic() + WITHIN_S
+    while time.monotonic() < end:
+        reaction = page.evaluate("() => window.benchmarkWatch.reaction")
+        if reaction is not None:
+            return float(reaction)
+        page.wait_for_timeout(LOOK_EVERY_MS)
+    raise RuntimeError(f"the page showed no change within {WITHIN_S:.0f} s")
