@@ -10,7 +10,7 @@ from multirate_core.backends import LocalProcess, available_devices
 from multirate_core.checks import require_whole
 from multirate_core.cli.settings import data_config, layer_tree, model_config
 from multirate_core.home import store_path
-from multirate_core.layers.tree import LayerNode
+from multirate_core.layers.tree import LayerNode, LayerTree
 from multirate_core.machine import default_threads, usable_cores
 from multirate_core.partition.presets import PRESETS
 from multirate_core.presets import RACE_PRESETS, race_preset
@@ -31,7 +31,24 @@ def print_tree(options: Namespace) -> int:
             print(_row(node, depth))
     if tree.note:
         print(tree.note)
+    if options.check:
+        _print_second_count(tree)
     return 0
+
+
+def _print_second_count(tree: LayerTree) -> None:
+    import torch
+
+    from multirate_core.layers.second_count import second_count
+    from multirate_core.models.registry import build_skeleton
+
+    classes = (tree.root.output_shape or (1000,))[0]
+    with torch.device("meta"):
+        model, _ = build_skeleton(tree.model, classes, tree.input_shape[0])
+        counted = second_count(model, tree.input_shape)
+    ours = f"{tree.root.parameter_count:,} parameters, {tree.root.multiply_adds:,} multiply-adds"
+    print(f"this tree: {ours}")
+    print(f"torchinfo: {counted.parameters:,} parameters, {counted.multiply_adds:,} multiply-adds (without attention)")
 
 
 def print_presets(_options: Namespace) -> int:

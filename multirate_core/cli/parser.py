@@ -40,6 +40,7 @@ def make_parser() -> argparse.ArgumentParser:
     tree = commands.add_parser("tree", help="print a network's layer tree", allow_abbrev=False)
     _add_model_and_data(tree)
     tree.add_argument("--depth", type=int, default=None, metavar="N", help="show so many levels; default all")
+    tree.add_argument("--check", action="store_true", help="let torchinfo count as well and print both")
     commands.add_parser("presets", help="list the recipes and the partition presets", allow_abbrev=False)
     races = commands.add_parser("races", help="list the recorded races, newest first", allow_abbrev=False)
     races.add_argument("text", nargs="*", help="words that must occur in a race's model, data, arms or outcome")

@@ -27,6 +27,7 @@ from torch import nn
 
 from multirate_core.errors import ModelError
 from multirate_core.layers.build import layer_tree
+from multirate_core.layers.second_count import second_count
 from multirate_core.layers.tree import LayerNode, LayerTree, from_json, to_json
 
 each_case = pytest.mark.parametrize("case", BANK, ids=lambda case: case.name)
@@ -229,3 +230,13 @@ def test_output_shapes_and_parameter_counts_agree_with_torchinfo(name: str) -> N
         assert (2, *(node.output_shape or ())) == tuple(info.output_size), node.path
         assert node.parameter_count == info.num_params, node.path
         assert node.kind == info.class_name
+
+
+def test_the_second_count_agrees_where_there_is_no_attention() -> None:
+    with torch.device("meta"):
+        model = torchvision.models.resnet18()
+        counted = second_count(model, (3, 64, 64))
+    tree = layer_tree(model, (3, 64, 64), "resnet18")
+    assert counted.parameters == tree.root.parameter_count == 11_689_512
+    # torchinfo also counts a multiply-add per number that a BatchNorm layer holds, and per bias.
+    assert counted.multiply_adds == pytest.approx(tree.root.multiply_adds, rel=0.002)
