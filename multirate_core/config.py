@@ -152,7 +152,7 @@ class PartitionSpec:
         if not any(group.period == 1 for group in self.groups):
             periods = {group.name: group.period for group in self.groups}
             raise ConfigError(
-                f"no group has period 1, got {periods}: on some steps nothing would be due. Set one group's period to 1."
+                f"no group has period 1, got {periods}: on some steps nothing would be due. Set one period to 1."
             )
         for rule in self.rules:
             if rule.group not in names:

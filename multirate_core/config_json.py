@@ -1,4 +1,4 @@
-"""The JSON form of a configuration; reading refuses unknown keys, missing keys and wrong types. Standard library only."""
+"""The JSON form of a configuration; unknown keys, missing keys and wrong types are refused. Standard library only."""
 
 from __future__ import annotations
 
