@@ -182,8 +182,8 @@ def groups_of(arm: ArmConfig) -> tuple[GroupSpec, ...]:
 
 
 def _columns(tested: list[Evaluated]) -> Evaluations:
-    names = ("step", "epoch", "train_seconds", "accuracy")
-    return Evaluations(**{name: np.array([getattr(e, name) for e in tested], dtype=np.float64) for name in names})
+    numbers = [(e.step, e.epoch, e.train_seconds, e.accuracy) for e in tested]
+    return Evaluations(*np.array(numbers, dtype=np.float64).reshape(-1, 4).T.copy())
 
 
 _lock = threading.Lock()

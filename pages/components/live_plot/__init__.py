@@ -71,17 +71,18 @@ def _race_payload(races: tuple[tuple[str, RaceCurves], ...], axis: Axis) -> dict
     return {**pack(race_figure(races, axis)), "summary": race_summary(races)}
 
 
+@lru_cache(maxsize=1)
 def _script_url() -> str:
-    """Return where the browser finds the script, and see to it that the server of this run serves the folder.
+    """Return where the browser finds the script, and see to it that this process's server serves the folder.
 
-    The version in the address makes browsers drop an older script.
+    Once for a process, at the first run of a page: a declaration searches all loaded modules for its caller, which
+    would cost every refresh more than the plots do. The version in the address makes browsers drop an older script.
     """
     served = declare_component("frontend", path=FRONTEND)
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
     return f"{'/' + base if base else ''}/component/{served.name}/live_plot.js?v={_version()}"
 
 
-@lru_cache(maxsize=1)
 def _version() -> str:
     texts = [path.read_bytes() for path in sorted(FRONTEND.glob("live_plot*"))]
     return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
