@@ -62,7 +62,7 @@ def _table(rows: list[RaceRow]) -> list[RaceRow]:
         selection_mode="multi-row",
         key=state.table_key([row.id for row in rows]),
     )
-    picked = [index for index in event.selection.rows if index < len(rows)]
+    picked = [index for index in event.selection.rows if 0 <= index < len(rows)]
     st.caption(f"{_counted(rows)}, newest first. Mark one to open it, several to compare them.")
     return [rows[index] for index in picked]
 
@@ -134,8 +134,8 @@ def _compare(chosen: list[RaceRow]) -> None:
 
 
 if not state.started():
-    # A fresh server whose first visitor asks for this page: Streamlit finds the folder and runs the file by itself, since
-    # app.py, which names the pages, has not run yet.
+    # A fresh server whose first visitor asks for this page: Streamlit finds the folder and runs the file by itself,
+    # since app.py, which names the pages, has not run yet.
     runpy.run_path(str(Path(__file__).parents[1] / "app.py"))
     st.stop()
 for problem in st.session_state.problems:

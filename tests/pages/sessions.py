@@ -17,6 +17,7 @@ from multirate_core.config import RaceConfig
 from multirate_core.events import Outcome
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
+from multirate_core.store.queue import take_turn
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 60  # a loaded machine is slow, not wrong
@@ -124,6 +125,7 @@ def record(config: RaceConfig, steps: int = 100, outcome: Outcome = "finished", 
     """Write an ended race of two arms with made-up curves into the store; return its id."""
     with races.open_store(home.store_path()) as store:
         race_id = races.submit(store, config, attend=True)
+        assert take_turn(store, race_id)
         for lane in recorders(store, race_id, config.seeds):
             lane.take(steps)
             lane.end(outcome)

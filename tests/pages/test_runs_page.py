@@ -1,0 +1,260 @@
+"""The Runs page: every race in a table, searched, opened, compared, exported and deleted."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from plot_races import config
+from sessions import ROOT, component, groups, in_group, is_well, labels, open_app, press, read, record, said
+from streamlit.testing.v1 import AppTest
+
+from multirate_core import home
+from multirate_core import store as races
+from multirate_core.config import DataConfig, ModelConfig, Recipe
+from multirate_core.errors import RaceNotFoundError
+from pages.components.state import field_key, table_key
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+def open_runs() -> AppTest:
+    return open_app("pages/runs.py")
+
+
+def listed(session: AppTest) -> list[str]:
+    """Ids of the races in the table, from the top."""
+    return list(session.dataframe[0].value["Race"]) if session.dataframe else []
+
+
+def mark(session: AppTest, *race_ids: str) -> AppTest:
+    """Tick rows of the table, as a click would."""
+    shown = listed(session)
+    rows = [shown.index(race_id) for race_id in race_ids]
+    session.session_state[table_key(shown)] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    return session.run()
+
+
+def search(session: AppTest, text: str) -> AppTest:
+    return session.text_input(key="in:search").set_value(text).run()
+
+
+@pytest.fixture
+def three() -> list[str]:
+    """Three ended races, the oldest first."""
+    return [
+        record(config()),
+        record(replace(config(period=9), recipe=Recipe(lr=0.5)), outcome="diverged"),
+        record(replace(config(), model=ModelConfig("resnet18"), data=DataConfig("folder", f"/data/{MARKUP}"))),
+    ]
+
+
+# The table
+
+
+def test_without_a_race_the_page_says_where_to_start_one() -> None:
+    session = open_runs()
+    assert is_well(session)
+    assert "No race yet" in said(session)
+    assert not session.dataframe
+
+
+def test_every_race_is_listed_newest_first_with_its_results(three: list[str]) -> None:
+    session = open_runs()
+    assert is_well(session)
+    assert listed(session) == three[::-1]
+    newest, diverged, oldest = session.dataframe[0].value.to_dict("records")
+    assert (newest["Model"], newest["Data"], newest["State"]) == ("resnet18", "folder", "finished")
+    assert (diverged["State"], diverged["Arms"]) == ("diverged", "sgd, multirate (1, 9)")
+    assert 0.5 < oldest["SGD accuracy"] < 1
+    assert 0 < oldest["Time ratio"] < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("resnet18", [2]),
+        ("DIVERGED", [1]),
+        ("digits multirate", [1, 0]),
+        ("nothing", []),
+        ("%", []),
+        ("' OR 1=1 --", []),
+    ],
+)
+def test_the_search_finds_races_by_their_words(text: str, places: Sequence[int], three: list[str]) -> None:
+    session = search(open_runs(), text)
+    assert is_well(session)
+    assert listed(session) == [three[place] for place in places]
+
+
+def test_a_race_is_found_by_its_id_and_an_overlong_search_does_no_harm(three: list[str]) -> None:
+    session = search(open_runs(), three[1])
+    assert listed(session) == [three[1]]
+    assert is_well(search(session, "x" * 100_000))
+    assert listed(search(session, "")) == three[::-1]
+
+
+def test_a_race_that_runs_is_listed_without_results() -> None:
+    with races.open_store(home.store_path()) as store:
+        race_id = races.submit(store, config(), attend=True)
+        session = open_runs()
+        races.finish(store, race_id, "stopped")
+    assert is_well(session)
+    (row,) = session.dataframe[0].value.to_dict("records")
+    assert row["State"] == "queued"
+    assert row["SGD accuracy"] is None or row["SGD accuracy"] != row["SGD accuracy"]
+
+
+# Marked races
+
+
+def test_a_marked_race_shows_its_curves_and_can_be_opened(three: list[str]) -> None:
+    session = mark(open_runs(), three[1])
+    assert is_well(session)
+    assert component(session, "runs:plots")["figure"] is not None
+    assert f"{three[1]}: Diverged." in [read(each.value).strip() for each in session.caption]
+    press(session, "Open on the Explore page")
+    assert is_well(session)
+    assert session.session_state["race"] == three[1]
+    assert session.session_state[field_key("lr")] == 0.5
+
+
+def test_an_opened_race_restores_the_explore_page(three: list[str]) -> None:
+    session = press(mark(open_runs(), three[1]), "Open on the Explore page")
+    session.switch_page("pages/explore.py").run()
+    assert is_well(session)
+    assert (groups(session)["slow"], in_group(session, "fast")) == (9, ["fc.weight", "fc.bias"])
+    assert session.number_input(key=field_key("lr")).value == 0.5
+    assert "diverged" in said(session).lower()
+
+
+def test_two_marked_races_show_what_differs(three: list[str]) -> None:
+    session = mark(open_runs(), three[0], three[1])
+    assert is_well(session)
+    table = session.dataframe[1].value
+    assert list(table.columns) == ["Setting", three[0], three[1]]
+    changed = {row["Setting"]: (row[three[0]], row[three[1]]) for row in table.to_dict("records")}
+    assert changed == {"arms[1].partition.groups[1].period": ("5", "9"), "recipe.lr": ("0.01", "0.5")}
+    summary = component(session, "runs:plots")["summary"]
+    assert three[0] in summary and three[1] in summary
+    assert "Open on the Explore page" not in labels(session)
+
+
+def test_two_equal_races_are_said_to_be_equal() -> None:
+    pair = [record(config()), record(config())]
+    session = mark(open_runs(), *pair)
+    assert is_well(session)
+    assert "The two configurations are equal." in [each.value for each in session.markdown]
+
+
+def test_more_races_than_can_be_told_apart_are_not_all_drawn() -> None:
+    ids = [record(config(), steps=10) for _ in range(8)]
+    session = mark(open_runs(), *ids)
+    assert is_well(session)
+    assert any("The first 6 are drawn" in each.value for each in session.caption)
+
+
+def test_marks_do_not_go_over_to_another_race_when_the_list_changes(three: list[str]) -> None:
+    session = mark(open_runs(), three[2])
+    assert "Delete 1" in labels(session)
+    record(config())
+    session.run()
+    assert is_well(session)
+    assert not [label for label in labels(session) if label.startswith("Delete")]
+    mark(session, three[2])
+    search(session, "digits")
+    assert not [label for label in labels(session) if label.startswith("Delete")]
+
+
+@pytest.mark.parametrize("rows", [[99], [-1], [0, 99]])
+def test_marks_on_rows_that_are_not_there_do_no_harm(rows: list[int], three: list[str]) -> None:
+    session = open_runs()
+    session.session_state[table_key(listed(session))] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    assert is_well(session.run())
+    assert ("Delete 1" in labels(session)) == (rows == [0, 99])
+
+
+def test_names_with_markup_are_shown_as_text(three: list[str]) -> None:
+    hostile = record(config(), outcome="failed", message=f"The folder {MARKUP} holds one class.")
+    session = mark(open_runs(), hostile)
+    assert is_well(session)
+    texts = [each.value for each in [*session.caption, *session.markdown]]
+    assert any(MARKUP in read(text) for text in texts)
+    assert not any("<img" in text.replace("\\<img", "") for text in texts)
+
+
+# Files and deleting
+
+
+def from_page() -> None:
+    """Run the page as a script and call one of its functions with the ids in the session state."""
+    import runpy
+
+    import streamlit as st
+
+    from multirate_core import home
+    from multirate_core import store as races
+    from pages.components import state
+
+    state.start()
+    names = runpy.run_path(st.session_state["page"])
+    call = st.session_state["call"]
+    if call == "delete":
+        names["delete"](st.session_state["ids"])
+    else:
+        with races.open_store(home.store_path()) as store:
+            st.session_state["text"] = names[call](races.get_race(store, st.session_state["ids"][0]))
+
+
+def called(function: str, *ids: str) -> AppTest:
+    session = AppTest.from_function(from_page, default_timeout=60)
+    session.session_state["page"] = str(ROOT / "pages" / "runs.py")
+    session.session_state["call"], session.session_state["ids"] = function, list(ids)
+    session.run()
+    assert is_well(session)
+    return session
+
+
+def test_deleting_takes_races_and_their_curves_away_and_leaves_the_others(three: list[str]) -> None:
+    called("delete", three[0], three[1])
+    assert listed(open_runs()) == [three[2]]
+    with races.open_store(home.store_path()) as store, pytest.raises(RaceNotFoundError):
+        races.get_race(store, three[0])
+    assert "there is no race" in said(open_app(race=three[0]))
+
+
+def test_a_race_that_has_not_ended_or_is_gone_is_named_and_the_others_are_deleted(three: list[str]) -> None:
+    with races.open_store(home.store_path()) as store:
+        waiting = races.submit(store, config(), attend=True)
+        session = called("delete", waiting, "gone", three[0])
+        races.finish(store, waiting, "stopped")
+    problems = session.session_state["problems"]
+    assert f"the race {waiting} has not ended" in problems[0]
+    assert "there is no race 'gone'" in problems[1]
+    assert listed(open_runs()) == [waiting, three[2], three[1]]
+
+
+def test_the_question_before_deleting_names_the_races(three: list[str]) -> None:
+    session = press(mark(open_runs(), three[0]), "Delete 1")
+    assert is_well(session)
+    assert any(three[0] in read(each.value) and "1 races" not in each.value for each in session.markdown)
+    assert {"Delete", "Keep"} <= set(labels(session))
+    assert listed(open_runs()) == three[::-1]
+
+
+def test_the_curve_of_a_race_is_a_csv_with_a_line_per_evaluation(three: list[str]) -> None:
+    text = called("_curves", three[0]).session_state["text"]
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [(line["arm"], line["step"]) for line in lines] == [
+        *(("sgd", "50"), ("sgd", "100"), ("multirate", "50"), ("multirate", "100"))
+    ]
+    assert {line["race"] for line in lines} == {three[0]}
+
+
+def test_the_csv_buttons_are_there_for_one_race_and_for_several(three: list[str]) -> None:
+    one, several = mark(open_runs(), three[0]), mark(open_runs(), *three)
+    assert [each.label for each in one.download_button] == ["Results as CSV", "Curve as CSV"]
+    assert [each.label for each in several.download_button] == ["Results as CSV"]
