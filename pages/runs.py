@@ -13,8 +13,9 @@ from multirate_core import store as races
 from multirate_core.errors import MultirateError
 from multirate_core.store import RaceRow
 from pages.components import state
-from pages.components.curves import race_curves
+from pages.components.curves import RaceCurves, race_curves
 from pages.components.live_plot import live_plot
+from pages.components.plot_file import plots_html
 from pages.components.race_text import curves_csv, difference, runs_csv, state_line, table_row
 from pages.components.settings import AXES
 from pages.components.text import plain
@@ -82,8 +83,20 @@ def _actions(chosen: list[RaceRow]) -> None:
         if len(chosen) == 1:
             name = f"multirate-{chosen[0].id}.csv"
             st.download_button("Curve as CSV", lambda: _curves(chosen[0]), name, "text/csv", on_click="ignore")
+        st.download_button(
+            "Plots as HTML", lambda: _plots(chosen), "multirate-plots.html", "text/html", on_click="ignore"
+        )
         if st.button(f"Delete {len(chosen)}", icon=":material/delete:"):
             _confirm_delete(chosen)
+
+
+def _plots(chosen: list[RaceRow]) -> str:
+    named = _named_curves(chosen[:MOST_OVERLAID])
+    return plots_html(named, st.session_state[state.field_key("axis")] or "seconds")
+
+
+def _named_curves(chosen: list[RaceRow]) -> list[tuple[str, RaceCurves]]:
+    return [("" if len(chosen) == 1 else row.id, race_curves(row.id)) for row in chosen]
 
 
 def _curves(row: RaceRow) -> str:
@@ -129,8 +142,7 @@ def _compare(chosen: list[RaceRow]) -> None:
         st.caption(f"The first {MOST_OVERLAID} are drawn.")
     for row in shown:
         st.caption(plain(f"{row.id}: {state_line(row)} {row.message}"))
-    named = [("" if len(shown) == 1 else row.id, race_curves(row.id)) for row in shown]
-    live_plot(named, axis or "seconds", key="runs:plots")
+    live_plot(_named_curves(shown), axis or "seconds", key="runs:plots")
 
 
 if not state.started():
