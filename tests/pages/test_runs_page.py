@@ -254,7 +254,7 @@ def test_the_curve_of_a_race_is_a_csv_with_a_line_per_evaluation(three: list[str
     assert {line["race"] for line in lines} == {three[0]}
 
 
-def test_the_csv_buttons_are_there_for_one_race_and_for_several(three: list[str]) -> None:
+def test_the_files_are_offered_for_one_race_and_for_several(three: list[str]) -> None:
     one, several = mark(open_runs(), three[0]), mark(open_runs(), *three)
-    assert [each.label for each in one.download_button] == ["Results as CSV", "Curve as CSV"]
-    assert [each.label for each in several.download_button] == ["Results as CSV"]
+    assert [each.label for each in one.download_button] == ["Results as CSV", "Curve as CSV", "Plots as HTML"]
+    assert [each.label for each in several.download_button] == ["Results as CSV", "Plots as HTML"]
