@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from functools import lru_cache
 from pathlib import Path
 
 from multirate_core.errors import StoreError
@@ -68,7 +69,12 @@ def _hints_at_gpu() -> bool:
 def _cache_key() -> str:
     """Return what the answer depends on."""
     visible = [os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")]
-    return json.dumps([importlib.metadata.version("torch"), *visible])
+    return json.dumps([_torch_version(), *visible])
+
+
+@lru_cache
+def _torch_version() -> str:
+    return importlib.metadata.version("torch")  # reads a file, and every page run asks
 
 
 def _cache_file() -> Path:

@@ -83,11 +83,13 @@ def test_every_setting_has_a_name_of_its_own_in_the_link() -> None:
     assert not NAMES & {"p", "pin", "race"}  # what `state` puts beside them
 
 
+@settings(max_examples=50)
 @given(ALL_SETTINGS)
 def test_a_link_gives_equal_settings_back(one: Settings) -> None:
     assert from_link(to_link(one)) == (one, [])
 
 
+@settings(max_examples=50)
 @given(ALL_SETTINGS)
 def test_a_race_gives_settings_back_that_make_an_equal_race(one: Settings) -> None:
     one = dataclasses.replace(one, arms=one.arms or ("multirate",))
@@ -202,7 +204,7 @@ WORDS = st.text(max_size=20) | st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.dictionaries(st.sampled_from(sorted(NAMES)) | st.text(max_size=5), WORDS, max_size=8))
 def test_whatever_a_link_says_it_gives_usable_settings_and_never_raises(params: dict[str, str]) -> None:
     read, problems = from_link(params)

@@ -289,7 +289,7 @@ def test_a_data_folder_that_cannot_be_used_is_said_and_nothing_crashes(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MULTIRATE_HOME", str(broken_home(tmp_path, how)))
-    for params in ({}, {"race": "abcdefghij"}, {"d": "folder", "dp": "photos"}):
+    for params in ({}, {"race": "abcdefghij", "d": "folder", "dp": "photos"}):
         session = open_app(**params)
         assert is_well(session)
         assert str(tmp_path) in said(session)
