@@ -35,10 +35,10 @@ WINDOW = ViewportSize(width=1400, height=1000)
 
 # A page is complete when the board has rows, the race can be started, and the server has finished its run.
 COMPLETE = """() => {
-  const row = document.querySelector('[data-testid=stBidiComponentIsolated]')?.shadowRoot.querySelector('.row');
+  const row = document.querySelector('[data-testid=stBidiComponentIsolated]')?.shadowRoot?.querySelector('.row');
   const race = [...document.querySelectorAll('button')].find((button) => button.textContent.endsWith('Race'));
   const app = document.querySelector('[data-testid=stApp]');
-  return Boolean(row && race && !race.disabled && app.dataset.testScriptState === 'notRunning');
+  return Boolean(row && race && !race.disabled && app?.dataset.testScriptState === 'notRunning');
 }"""
 
 

@@ -80,16 +80,17 @@ def _first_points_s(browser: Browser, app: Server) -> tuple[float, float]:
     any_curve = time.perf_counter() - begun
     page.wait_for_function(POINTS, arg="loss/", polling="raf")
     loss = time.perf_counter() - begun
-    page.get_by_role("button", name="Stop").click()
     page.context.close()
-    _wait_until_ended()
+    _end_races()
     return any_curve, loss
 
 
-def _wait_until_ended() -> None:
-    """Wait until no race runs any more, so that the next one starts at once."""
+def _end_races() -> None:
+    """Stop what runs and wait for its end, so that the next race starts at once."""
     end = time.monotonic() + ENDED_WITHIN_S
     with store.open_store(home.store_path()) as opened:
+        for race in store.list_races(opened):
+            store.request(opened, race.id, "stop")
         while any(race.state != "ended" for race in store.list_races(opened)):
             if time.monotonic() > end:
                 raise RuntimeError(f"a race did not stop within {ENDED_WITHIN_S:.0f} s")
