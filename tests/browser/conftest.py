@@ -53,7 +53,9 @@ def chromium() -> Iterator[Browser]:
     """One browser process for all tests; every test opens its own context in it."""
     path = chromium_path()
     if path is None:
-        pytest.skip("no Chromium found: apt-get install chromium, or name one by CHROMIUM=/path/to/chromium")
+        missing = "no Chromium found: apt-get install chromium, or name one by CHROMIUM=/path/to/chromium"
+        # Continuous integration must not pass without these tests.
+        (pytest.fail if os.environ.get("MULTIRATE_REQUIRE_BROWSER") else pytest.skip)(missing)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGS)
         yield browser
