@@ -14,6 +14,7 @@ from pages.components.arms_panel import arms_panel, pinned_specs
 from pages.components.partition_panel import current_groups, partition_panel, prepare
 from pages.components.race_panel import race_panel
 from pages.components.resources import backend
+from pages.components.router import require_router
 from pages.components.settings import race_config
 from pages.components.settings_form import main_settings, more_settings
 from pages.components.take_home import take_home
@@ -100,4 +101,5 @@ def _show_problems() -> None:
     st.session_state.problems = []
 
 
+require_router()
 page()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import runpy
-from pathlib import Path
 
 import streamlit as st
 
@@ -17,6 +15,7 @@ from pages.components.curves import RaceCurves, race_curves
 from pages.components.live_plot import live_plot
 from pages.components.plot_file import plots_html
 from pages.components.race_text import curves_csv, difference, runs_csv, state_line, table_row
+from pages.components.router import require_router
 from pages.components.settings import AXES
 from pages.components.text import plain
 
