@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import os
-import sys
 from collections.abc import Sequence
 
 from multirate_core.errors import MultirateError
@@ -13,6 +12,7 @@ from multirate_core.machine import default_threads
 from multirate_core.store import open_store
 from multirate_core.store.queue import claim
 from multirate_core.worker.launch import COMMAND, tend
+from multirate_core.worker.log import say
 from multirate_core.worker.running import Engine, run_race
 
 # Read by OpenMP, MKL, OpenBLAS and Accelerate when torch is loaded.
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None, run: Engine | None = None, comm
             threads = race.config.threads or default_threads()
             os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
             outcome = run_race(store, race.id, run, command, own_process=True)
-            print(f"race {race.id}: {outcome}", flush=True)
+            say(f"race {race.id}: {outcome}")
             tend(store, command)
     except MultirateError as error:
-        print(f"worker: {error}", file=sys.stderr, flush=True)
+        say(f"worker: {error}")
         return 2
     return 0

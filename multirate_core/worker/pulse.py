@@ -13,6 +13,7 @@ from multirate_core.errors import StoreError
 from multirate_core.store import Store, open_store
 from multirate_core.store.health import HEARTBEAT_S, Sign, beat
 from multirate_core.store.queue import park, requeue, set_paused, set_running, take_turn
+from multirate_core.worker.log import say
 
 PARK_AFTER_S = 120.0  # a paused race keeps its device so long
 PATIENCE_S = 2.0  # a stop that the engine has not seen by then interrupts it
@@ -140,7 +141,7 @@ class Pulse:
                         if beats % TEND_EVERY == 0:
                             self._tend(store)
             except StoreError as error:
-                print(f"heartbeat: {error}", file=sys.stderr, flush=True)
+                say(f"heartbeat: {error}")
                 self._over.wait(HEARTBEAT_S)
 
     def _insist_on_stop(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
@@ -15,6 +14,7 @@ from multirate_core.machine import default_threads
 from multirate_core.store import RaceRow, Store, compact, finish, get_race
 from multirate_core.worker import signals
 from multirate_core.worker.launch import COMMAND, tend
+from multirate_core.worker.log import say
 from multirate_core.worker.outcome import Ending, after_error, after_events
 from multirate_core.worker.pulse import Pulse
 from multirate_core.worker.recorder import Recorder
@@ -67,7 +67,7 @@ def _train(store: Store, race_id: str, run: Engine | None, pulse: Pulse) -> Endi
     try:
         recorder.flush()
     except MultirateError as error:
-        print(f"worker: the last events could not be written: {error}", file=sys.stderr, flush=True)
+        say(f"worker: the last events could not be written: {error}")
     return ending
 
 
@@ -103,7 +103,7 @@ def _write_ending(store: Store, race_id: str, ending: Ending) -> None:
             compact(store, race_id)
             return
         except StoreError as error:
-            print(f"worker: {error}", file=sys.stderr, flush=True)
+            say(f"worker: {error}")
             if time.monotonic() > deadline:
                 return
             time.sleep(1.0)

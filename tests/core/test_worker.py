@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -199,7 +201,9 @@ def test_a_keyboard_interrupt_is_a_stop_that_keeps_what_was_recorded(opened: Sto
     assert len(store.steps_since(opened, race.id, 0)) == 4
 
 
-def test_a_full_disk_fails_the_race_with_the_reason_and_keeps_the_steps_before(opened: Store) -> None:
+def disk_that_fills_up(opened: Store) -> Engine:
+    """Return an engine during whose steps the store's disk becomes full."""
+
     def engine(config: RaceConfig, control: Control) -> Iterator[Event]:
         yield steps(0, 0, 100)
         time.sleep(0.35)
@@ -210,10 +214,29 @@ def test_a_full_disk_fails_the_race_with_the_reason_and_keeps_the_steps_before(o
         yield steps(0, 101, 50_000)
         raise AssertionError("the engine went on after the disk was full")
 
-    race = run_here(opened, scripted(), engine)
+    return engine
+
+
+def test_a_full_disk_fails_the_race_with_the_reason_and_keeps_the_steps_before(opened: Store) -> None:
+    race = run_here(opened, scripted(), disk_that_fills_up(opened))
     assert race.outcome == "failed"
     assert "the disk is full" in race.message
     assert len(store.steps_since(opened, race.id, 0)) == 101
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_a_full_disk_that_takes_no_line_of_the_log_either_still_ends_the_race_with_the_reason(
+    opened: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Path("/dev/full").open("w")  # noqa: SIM115 - closing it fails as well, which is caught below
+    monkeypatch.setattr(sys, "stderr", log)
+    try:
+        race = run_here(opened, scripted(), disk_that_fills_up(opened))
+    finally:
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            log.close()
+    assert (race.outcome, "the disk is full" in race.message) == ("failed", True)
 
 
 def test_a_race_that_was_declared_lost_is_left_alone_by_its_process(opened: Store) -> None:
