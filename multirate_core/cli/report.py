@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from multirate_core.events import Evaluated
+from multirate_core.events import Evaluated, Outcome
 from multirate_core.store import LaneRow, RaceRow
 from multirate_core.verdict import Curve, ThreeAnswers, curve, three_answers
 
@@ -36,16 +36,26 @@ def make_report(race: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluat
 
 
 def answers_of(lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], arm: str) -> ThreeAnswers | None:
-    """Return the three answers of an arm against "sgd", over the seeds at which neither diverged; None without SGD."""
+    """Return the three answers of an arm against "sgd"; None without SGD.
+
+    They are over the seeds at which both arms finished. Only if there is none do seeds count that were stopped: a seed
+    that had hardly begun would pull every mean towards the start.
+    """
+    if not {"sgd", arm} <= {lane.arm for lane in lanes}:
+        return None
+    pairs = _pairs(lanes, tests, arm, ("finished",)) or _pairs(lanes, tests, arm, ("finished", "stopped"))
+    return three_answers([sgd for sgd, _ in pairs], [other for _, other in pairs])
+
+
+def _pairs(
+    lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], arm: str, outcomes: tuple[Outcome, ...]
+) -> list[tuple[Curve, Curve]]:
+    """Return (SGD's curve, the arm's curve) of every seed at which both took a step and ended in one of these ways."""
     curves: dict[str, dict[int, Curve]] = {"sgd": {}, arm: {}}
     for lane in lanes:
-        if lane.arm in curves and lane.outcome in ("finished", "stopped") and lane.steps > 0:
+        if lane.arm in curves and lane.outcome in outcomes and lane.steps > 0:
             curves[lane.arm][lane.seed] = curve(tests[lane.lane])
-    names = {lane.arm for lane in lanes}
-    if not {"sgd", arm} <= names:
-        return None
-    seeds = sorted(curves["sgd"].keys() & curves[arm].keys())
-    return three_answers([curves["sgd"][seed] for seed in seeds], [curves[arm][seed] for seed in seeds])
+    return [(curves["sgd"][seed], curves[arm][seed]) for seed in sorted(curves["sgd"].keys() & curves[arm].keys())]
 
 
 def _seed(lane: LaneRow, tests: Sequence[Evaluated]) -> dict[str, Any]:
@@ -63,9 +73,13 @@ def _seed(lane: LaneRow, tests: Sequence[Evaluated]) -> dict[str, Any]:
 
 
 def _arm(per_seed: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the means over the seeds that took a step, and the outcome that is not "finished" if there is one."""
+    """Return means over the seeds, and the outcome that is not "finished" if there is one.
+
+    A seed that was cut short counts only if none came to an end of its own (a divergence is one).
+    """
     begun = [seed for seed in per_seed if seed["steps"]]
-    means = {name: _mean([seed[name] for seed in begun if seed[name] is not None]) for name in NUMBERS}
+    whole = [seed for seed in begun if seed["outcome"] in ("finished", "diverged")]
+    means = {name: _mean([seed[name] for seed in whole or begun if seed[name] is not None]) for name in NUMBERS}
     unlucky = [seed["outcome"] for seed in per_seed if seed["outcome"] != "finished"]
     return {**means, "outcome": unlucky[0] if unlucky else "finished", "per_seed": per_seed}
 

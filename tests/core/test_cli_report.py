@@ -88,6 +88,25 @@ def test_a_lane_that_never_began_has_no_part_in_the_means() -> None:
     assert report["arms"]["sgd"]["per_seed"][1]["final_accuracy"] is None
 
 
+def test_a_seed_that_was_stopped_when_it_had_hardly_begun_pulls_no_mean_towards_the_start() -> None:
+    race, lanes, tests = recorded(seeds=2)
+    cut = {"steps": 1, "epochs": 1 / 6, "train_seconds": 0.5, "outcome": "stopped"}
+    lanes = [replace(lane, **cut) if lane.seed else lane for lane in lanes]
+    tests = [test for test in tests if lanes[test.lane].seed == 0 or test.step == 0]
+    report, alone = report_of((race, lanes, tests)), report_of(recorded(seeds=1))
+    for answer in ("speedup_equal_epochs", "speedup_to_target", "accuracy_at_equal_seconds"):
+        assert report[answer] == alone[answer]
+    sgd = report["arms"]["sgd"]
+    assert (sgd["final_accuracy"], sgd["train_seconds"], sgd["outcome"]) == (0.9, 10.0, "stopped")
+    assert [seed["steps"] for seed in sgd["per_seed"]] == [12, 1]
+
+
+def test_a_race_that_was_stopped_in_its_only_seed_is_compared_as_far_as_it_came() -> None:
+    race, lanes, tests = recorded(seeds=1)
+    lanes = [replace(lane, outcome="stopped") for lane in lanes]
+    assert report_of((race, lanes, tests))["speedup_equal_epochs"] == 2.0
+
+
 def test_people_read_the_same_result_with_a_word_of_caution() -> None:
     race, lanes, tests = recorded(seeds=1)
     text = "\n".join(result_lines(make_report(race, lanes, tests), race))
