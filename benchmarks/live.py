@@ -35,7 +35,7 @@ ABOUT = (
 
 ZOOM = """() => {
   const plot = document.querySelector('.js-plotly-plot');
-  const loss = plot.data.find((trace) => (trace.uid ?? '').startsWith('loss/'));
+  const loss = plot.data.find((trace) => (trace.uid ?? '').startsWith('loss-'));
   return { range: [...plot.layout.xaxis.range], newest: loss.x[loss.x.length - 1] };
 }"""
 
@@ -141,7 +141,7 @@ def wait_plot(page: Page) -> None:
     """Wait until the page is complete and its live plot shows the loss."""
     wait_complete(page)
     page.wait_for_function(
-        "() => document.querySelector('.js-plotly-plot')?.data?.some((trace) => (trace.uid ?? '').startsWith('loss/'))"
+        "() => document.querySelector('.js-plotly-plot')?.data?.some((trace) => (trace.uid ?? '').startsWith('loss-'))"
     )
 
 

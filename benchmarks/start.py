@@ -78,7 +78,7 @@ def _first_points_s(browser: Browser, app: Server) -> tuple[float, float]:
     page.get_by_role("button", name="Race", exact=True).click()
     page.wait_for_function(POINTS, arg="", polling="raf")
     any_curve = time.perf_counter() - begun
-    page.wait_for_function(POINTS, arg="loss/", polling="raf")
+    page.wait_for_function(POINTS, arg="loss-", polling="raf")
     loss = time.perf_counter() - begun
     page.context.close()
     _end_races()

@@ -73,9 +73,9 @@ def sweep_figure(sweep: Sequence[tuple[float, float | None]]) -> Figure:
     x = np.array([target for target, _ in reached])
     y = np.array([speedup for _, speedup in reached])
     ends = np.array([sweep[0][0], sweep[-1][0]]) if sweep else np.empty(0)
-    level = _trace("sweep/even", ends, np.ones(len(ends)), name="equally fast", hoverinfo="skip")
+    level = _trace("sweep-even", ends, np.ones(len(ends)), name="equally fast", hoverinfo="skip")
     level |= {"mode": "lines", "line": {"color": "#808080", "width": 1, "dash": "dash"}}
-    line = _trace("sweep/speedup", x, y, name="speed-up", hovertemplate="%{y:.2f}× to reach %{x:.1%}<extra></extra>")
+    line = _trace("sweep-speedup", x, y, name="speed-up", hovertemplate="%{y:.2f}× to reach %{x:.1%}<extra></extra>")
     line |= {"mode": "lines+markers", "line": {"color": "#009E73"}, "marker": {"symbol": MARKERS[2], "size": 7}}
     layout = {"height": 220, "margin": {"l": 48, "r": 12, "t": TITLE_PX, "b": 44}, "uirevision": "sweep"}
     layout |= {"showlegend": False, "hovermode": "closest", "annotations": [_title("Speed-up to reach a target", 1.0)]}
@@ -98,7 +98,7 @@ def _traces(line: Line, axis: Axis, band: bool, loss_limit: float | None) -> lis
         line, "time", x, line.full_step_ms, hovertemplate="%{y:.3g} ms, full steps", line={**style, "width": 1.2}
     )
     partial = _of(line, "time", x, line.partial_step_ms, hovertemplate="%{y:.3g} ms, fast steps")
-    partial |= {"uid": f"short/{line.key}", "line": {**style, "width": 2}}
+    partial |= {"uid": f"short-{line.key}", "line": {**style, "width": 2}}
     traces = [accuracy, *(_band(line, x) if band else []), loss, full]
     traces += [partial] if np.isfinite(partial["y"]).any() else []
     return traces + (_crosses(loss, accuracy, loss_limit) if line.curve.outcome == "diverged" else [])
@@ -116,11 +116,12 @@ def _accuracy(line: Line, axis: Axis) -> Trace:
 
 def _of(line: Line, panel: str, x: Any, y: Any, /, **style: Any) -> Trace:
     name = html.escape(line.label)
-    trace = _trace(f"{panel}/{line.key}", x, y, name=name, legendgroup=line.arm_key, showlegend=False, mode="lines")
+    trace = _trace(f"{panel}-{line.key}", x, y, name=name, legendgroup=line.arm_key, showlegend=False, mode="lines")
     return trace | {"yaxis": Y_AXES[panel], "connectgaps": False, **style}
 
 
 def _trace(uid: str, x: Any, y: Any, **rest: Any) -> Trace:
+    """Return a line; plotly puts the uid into a CSS selector, so it is letters, digits and dashes."""
     return {"type": "scatter", "uid": uid, "x": x, "y": y, **rest}
 
 
@@ -129,8 +130,8 @@ def _band(line: Line, x: Any) -> list[Trace]:
     faint = _translucent(line.colour, 0.35)
     low = _of(line, "loss", x, line.buckets.loss_low, hoverinfo="skip", line={"width": 0.5, "color": faint})
     high = _of(line, "loss", x, line.buckets.loss_high, hoverinfo="skip", line={"width": 0.5, "color": faint})
-    high |= {"uid": f"high/{line.key}", "fill": "tonexty", "fillcolor": _translucent(line.colour, 0.15)}
-    return [low | {"uid": f"low/{line.key}"}, high]
+    high |= {"uid": f"high-{line.key}", "fill": "tonexty", "fillcolor": _translucent(line.colour, 0.15)}
+    return [low | {"uid": f"low-{line.key}"}, high]
 
 
 def _crosses(loss: Trace, accuracy: Trace, loss_limit: float | None) -> list[Trace]:
@@ -141,7 +142,7 @@ def _crosses(loss: Trace, accuracy: Trace, loss_limit: float | None) -> list[Tra
         x, y = trace["x"][finite], np.minimum(trace["y"][finite], np.inf if top is None else top)
         marker = {"symbol": "x", "size": 12, "color": trace["line"]["color"]}
         look = {"mode": "markers", "marker": marker, "hovertemplate": "diverged here", "cliponaxis": False}
-        crosses.append({**trace, **look, "uid": f"end/{trace['uid']}", "x": x, "y": y})
+        crosses.append({**trace, **look, "uid": f"end-{trace['uid']}", "x": x, "y": y})
     return crosses
 
 

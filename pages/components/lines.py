@@ -124,9 +124,9 @@ def _lines_of(races: tuple[tuple[str, RaceCurves], ...]) -> tuple[Line, ...]:
     lines, offset = [], 0
     for (title, curves), lanes in zip(races, kept, strict=True):
         for lane in lanes:
-            arm_key = f"{curves.race}/{lane.arm_index}"
+            arm_key = f"{curves.race}-{lane.arm_index}"
             label = f"{title} · {lane.arm}" if title else lane.arm
-            lines.append(_line(f"{arm_key}/{lane.seed}", label, arm_key, offset + lane.arm_index, lane, most))
+            lines.append(_line(f"{arm_key}-{lane.seed}", label, arm_key, offset + lane.arm_index, lane, most))
         offset += len({lane.arm for lane in curves.lanes})
     return tuple(lines)
 

@@ -78,7 +78,7 @@ def _axes(rows: int, steps: int, y_axis: str) -> dict[str, Any]:
 def _row(line: Line, number: int, place: int, steps: int, y_axis: str) -> dict[str, Any]:
     x = gradient_steps(line.curve, number, steps)
     mark = {"symbol": "line-ns", "size": 12, "line": {"width": 2 if steps <= 200 else 1, "color": line.colour}}
-    trace = {"type": "scatter", "mode": "markers", "uid": f"strip/{line.arm_key}/{number}", "marker": mark}
+    trace = {"type": "scatter", "mode": "markers", "uid": f"strip-{line.arm_key}-{number}", "marker": mark}
     trace |= {"x": x, "y": np.full(len(x), place + 0.2), "xaxis": "x2", "yaxis": y_axis, "hoverinfo": "skip"}
     return trace | {"name": html.escape(line.label), "legendgroup": line.arm_key, "showlegend": False}
 

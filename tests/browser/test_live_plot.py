@@ -25,8 +25,8 @@ STATE = """() => {
     ranges: ["xaxis", "yaxis2"].map((name) => [...layout[name].range]),
     zoomed: layout.xaxis.autorange === false,
     points: chart.data.reduce((sum, trace) => sum + trace.x.length, 0),
-    newest: Math.max(...chart.data.filter((trace) => trace.uid.startsWith("loss/")).map((trace) => trace.x.at(-1))),
-    hidden: chart._fullData.filter((trace) => trace.visible !== true).map((trace) => trace.uid.split("/")[0]),
+    newest: Math.max(...chart.data.filter((trace) => trace.uid.startsWith("loss-")).map((trace) => trace.x.at(-1))),
+    hidden: chart._fullData.filter((trace) => trace.visible !== true).map((trace) => trace.uid.split("-")[0]),
     text: layout.font.color, width: layout.width, drag: layout.dragmode,
   };
 }"""
@@ -242,7 +242,7 @@ def test_a_diverged_arm_ends_with_a_visible_cross(address: str, open_page: OpenP
     place = panel(page, "yaxis2")
     crosses = page.evaluate(
         """() => [...document.querySelectorAll(".mr-plot-chart .scatterlayer .trace")]
-          .filter((trace) => trace.__data__[0].trace.uid.startsWith("end/loss/"))
+          .filter((trace) => trace.__data__[0].trace.uid.startsWith("end-loss-"))
           .flatMap((trace) => [...trace.querySelectorAll(".point")])
           .map((point) => point.getBoundingClientRect().toJSON())"""
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import base64
 import json
 from pathlib import Path
@@ -39,8 +40,13 @@ def raced(store: races.Store, steps: int = 100, seeds: tuple[int, ...] = (0,), p
 
 
 def trace(figure: dict, start: str, name: str) -> dict:
-    (found,) = [t for t in figure["data"] if t["uid"].startswith(f"{start}/") and t["name"] == name]
+    (found,) = [t for t in figure["data"] if t["uid"].startswith(f"{start}-") and t["name"] == name]
     return found
+
+
+def test_every_uid_can_stand_in_a_css_selector(store: races.Store) -> None:
+    for figure in (race_figure([("one", raced(store))]), sweep_figure([(0.5, 1.2), (0.9, None)])):
+        assert all(re.fullmatch(r"[a-z][A-Za-z0-9-]*", trace["uid"]) for trace in figure["data"])
 
 
 def test_plotly_accepts_every_property_of_the_figures(store: races.Store) -> None:
@@ -90,7 +96,7 @@ def test_the_time_per_step_tells_full_steps_from_fast_ones(store: races.Store) -
     assert np.nanmean(trace(figure, "time", "multirate")["y"]) == pytest.approx(FULL_MS, rel=0.1)
     assert np.nanmean(trace(figure, "short", "multirate")["y"]) == pytest.approx(SHORT_MS, rel=0.1)
     assert np.nanmean(trace(figure, "time", "sgd")["y"]) == pytest.approx(FULL_MS, rel=0.1)
-    assert [t["name"] for t in figure["data"] if t["uid"].startswith("short/")] == ["multirate"]
+    assert [t["name"] for t in figure["data"] if t["uid"].startswith("short-")] == ["multirate"]
 
 
 def test_the_strip_marks_the_steps_at_which_a_group_had_a_gradient(store: races.Store) -> None:
@@ -100,7 +106,7 @@ def test_the_strip_marks_the_steps_at_which_a_group_had_a_gradient(store: races.
     assert gradient_steps(multirate, 0, 10).tolist() == list(range(-9, 1))
     # Steps count from 0: the last one is 102, full ones are 95 and 100.
     assert gradient_steps(multirate, 1, 10).tolist() == [-7, -2]
-    rows = [t for t in race_figure([("", curves)])["data"] if t["uid"].startswith("strip/")]
+    rows = [t for t in race_figure([("", curves)])["data"] if t["uid"].startswith("strip-")]
     assert [len(t["x"]) for t in rows] == [60, 60, 12]
 
 
@@ -120,7 +126,7 @@ def test_an_arm_has_one_colour_in_all_panels_and_one_legend_entry(store: races.S
 
 
 def test_seeds_of_an_arm_differ_in_their_dashes(store: races.Store) -> None:
-    lines = [t for t in race_figure([("", raced(store, seeds=(3, 8)))])["data"] if t["uid"].startswith("loss/")]
+    lines = [t for t in race_figure([("", raced(store, seeds=(3, 8)))])["data"] if t["uid"].startswith("loss-")]
     assert [(t["name"], t["line"]["dash"]) for t in lines] == [
         ("sgd", "solid"),
         ("multirate", "solid"),
@@ -156,7 +162,7 @@ def test_a_diverged_arm_ends_with_a_cross_inside_the_picture(store: races.Store)
     multirate.take(100, loss=np.geomspace(2.0, 1e12, 100))
     multirate.end("diverged")
     figure = race_figure([("", race_curves(race, store.path))])
-    crosses = [t for t in figure["data"] if t["uid"].startswith("end/")]
+    crosses = [t for t in figure["data"] if t["uid"].startswith("end-")]
     assert {t["name"] for t in crosses} == {"multirate"}
     assert all(t["marker"]["symbol"] == "x" and len(t["x"]) == 1 for t in crosses)
     limit = figure["layout"]["yaxis2"]["autorangeoptions"]["clipmax"]
