@@ -17,6 +17,7 @@ HEARTBEAT_S = 1.0
 LOST_AFTER_S = 30.0  # without a heartbeat
 CLAIM_WITHIN_S = 60.0  # from "starting" to the worker's claim
 TRUSTED_HEARTBEAT_S = 5.0  # so fresh a heartbeat outweighs a start time that looks different
+WAKE_UP_S = 2.0  # the whole machine may have been asleep: a silent process that lives may beat again first
 LOG_TAIL_BYTES = 4000
 
 Sign = Literal["pause", "stop", "leave"] | None
@@ -43,15 +44,18 @@ def beat(store: Store, race_id: str) -> Sign:
 def sweep(store: Store) -> list[str]:
     """Mark the races whose process is gone or silent as lost; what they recorded stays.
 
-    A process that lives but gave no sign for 30 s is ended, so that its device is really free.
+    A process that lives but gave no sign for 30 s is ended, so that its device is really free. As a machine that was
+    asleep or suspended wakes everybody at once, such a process has two more seconds before it is judged.
 
     Returns:
         The devices that became free.
     """
     with reading(store) as connection:
-        suspects = [row["id"] for row in _attended(connection) if _what_happened(row) is not None]
+        suspects = [row for row in _attended(connection) if _what_happened(row) is not None]
+    if any(row["pid"] is not None and machine.life_of(row["pid"], None) == "alive" for row in suspects):
+        time.sleep(WAKE_UP_S)
     freed: list[str] = []
-    for race_id in suspects:
+    for race_id in [row["id"] for row in suspects]:
         with writing(store) as connection:  # look again under the lock: it may have ended in the meantime
             row = find(connection, race_id)
             reason = _what_happened(row) if row["state"] != "ended" else None

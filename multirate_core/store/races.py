@@ -112,7 +112,7 @@ def log_path(store: Store, race_id: str) -> Path:
 def max_queued() -> int:
     """Return how many races may wait: the environment variable MULTIRATE_MAX_QUEUED, 20 unless set."""
     text = os.environ.get("MULTIRATE_MAX_QUEUED", str(MAX_QUEUED))
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ConfigError(f"MULTIRATE_MAX_QUEUED must be a whole number ≥ 0, got {text!r}.")
     return int(text)
 

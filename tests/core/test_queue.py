@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,9 +217,10 @@ def test_a_cap_of_zero_still_lets_a_race_start_on_a_free_device(opened: Store, m
         store.submit(opened, scripted())
 
 
-def test_a_cap_that_is_no_number_is_told(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MULTIRATE_MAX_QUEUED", "many")
-    with pytest.raises(ConfigError, match="got 'many'"):
+@pytest.mark.parametrize("text", ["many", "-1", "\N{SUPERSCRIPT TWO}"])
+def test_a_cap_that_is_no_number_is_told(opened: Store, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("MULTIRATE_MAX_QUEUED", text)
+    with pytest.raises(ConfigError, match=f"got '{text}'"):
         store.submit(opened, scripted())
 
 
@@ -302,7 +304,25 @@ def test_a_process_without_heartbeat_for_30_seconds_is_lost_and_ended(opened: St
     set_columns(opened, race_id, heartbeat_tick=time.monotonic() - 31)
     assert store.sweep(opened) == ["cpu"]
     assert hanging.wait(10) != 0
-    assert "no sign of life for 31 s" in store.get_race(opened, race_id).message
+    assert "no sign of life for 3" in store.get_race(opened, race_id).message
+
+
+def test_a_process_that_slept_with_the_whole_machine_is_not_lost_when_all_wake(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    start(opened)
+    claim(opened, race_id)
+    set_columns(opened, race_id, heartbeat_tick=time.monotonic() - 3600)
+
+    def wake() -> None:
+        time.sleep(0.5)
+        with store.open_store(opened.path) as own:
+            store.beat(own, race_id)
+
+    waking = threading.Thread(target=wake)
+    waking.start()
+    assert store.sweep(opened) == []
+    waking.join()
+    assert state(opened, race_id) == "running"
 
 
 def test_a_worker_that_does_not_claim_its_race_within_a_minute_is_lost(opened: Store) -> None:
