@@ -144,11 +144,7 @@ def _compare(chosen: list[RaceRow]) -> None:
     live_plot(_named_curves(shown), axis or "seconds", key="runs:plots")
 
 
-if not state.started():
-    # A fresh server whose first visitor asks for this page: Streamlit finds the folder and runs the file by itself,
-    # since app.py, which names the pages, has not run yet.
-    runpy.run_path(str(Path(__file__).parents[1] / "app.py"))
-    st.stop()
+require_router()
 for problem in st.session_state.problems:
     st.warning(plain(problem))
 st.session_state.problems = []
