@@ -164,7 +164,7 @@ class ArmConfig:
     """One line of the race.
 
     Args:
-        name: unique in the race, 1 to 60 characters; shown in the legend.
+        name: unique in the race, 1 to 60 characters; shown in the legend. The name of a kind is kept for that kind.
         kind: "sgd" (all parameters at every step), "multirate" (Algorithm 1), "frozen" (only groups of period 1 train).
         partition: needed by "multirate" and "frozen", not allowed for "sgd".
         drift: linear drift of the slow groups; only "multirate" looks at it.
@@ -179,6 +179,8 @@ class ArmConfig:
         require_choice("the arm's kind", self.kind, get_args(ArmKind))
         if not self.name or len(self.name) > 60:
             raise ConfigError(f"an arm's name has 1 to 60 characters, got {self.name!r}. Choose another name.")
+        if self.name in get_args(ArmKind) and self.name != self.kind:  # results compare with the arm of the name "sgd"
+            raise ConfigError(f"only an arm of kind {self.name!r} may have that name, got {self.kind!r}. Rename it.")
         if (self.partition is None) != (self.kind == "sgd"):
             wanted = "no partition" if self.kind == "sgd" else "a partition"
             raise ConfigError(

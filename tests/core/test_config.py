@@ -103,6 +103,12 @@ def test_arms_have_a_partition_exactly_when_they_need_one() -> None:
         RaceConfig((SGD, SGD))
 
 
+def test_no_other_arm_can_pass_itself_off_as_plain_sgd() -> None:
+    with pytest.raises(ConfigError, match="only an arm of kind 'sgd' may have that name"):
+        ArmConfig("sgd", "multirate", SPLIT)
+    assert ArmConfig("head only", "multirate", SPLIT).name == "head only"
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:1", ""])
 def test_an_unknown_device_is_refused(device: str) -> None:
     with pytest.raises(ConfigError, match="unknown device"):

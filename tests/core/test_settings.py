@@ -165,7 +165,9 @@ def test_a_race_that_cannot_be_is_refused_in_words(wrong: dict[str, Any], words:
 
 def test_a_pinned_partition_called_like_an_arm_is_refused() -> None:
     with pytest.raises(ConfigError, match="different names"):
-        race_config(Settings(), BOARD, {"sgd": BOARD})
+        race_config(Settings(), BOARD, {"multirate": BOARD})
+    with pytest.raises(ConfigError, match="only an arm of kind 'sgd'"):
+        race_config(Settings(arms=("multirate",)), BOARD, {"sgd": BOARD})
 
 
 @pytest.mark.parametrize(
