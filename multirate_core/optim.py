@@ -132,7 +132,9 @@ class MultirateSGD(torch.optim.Optimizer):
         super().add_param_group(group)
         group["frozen"] = [i for i, weight in enumerate(group["params"]) if not weight.requires_grad]
         group["steps_since_refresh"] = None  # never refreshed: due whatever the period
-        group["drifting"] = None  # positions of the parameters that hold a momentum to drift along
+        # Positions of the parameters that drift along a held momentum; [] where none should, None where momenta are
+        # missing, so that a group that is to drift from now on gets a gradient first.
+        group["drifting"] = None
         group["due"] = True
 
     @property

@@ -1,5 +1,9 @@
 """The queue and the states of a race: who gets a device, what the user asks for, pause and resume.
 
+    queued ─ start_next → starting ─ claim → running ⇄ paused        (set_paused, set_running)
+    paused ─ park → parked ─ requeue → queued ─ take_turn → running  (the process stays, and waits)
+    every state ─ finish → ended
+
 A race that waits without a process gets one from `start_next`. A race whose process waits with it (it runs inline, or
 it was parked and resumed) takes its turn by itself with `take_turn`. Every change is one transaction under the
 store's write lock, and the database refuses a second holder of a device.

@@ -48,10 +48,10 @@ class Pulse:
         self._race_id = race_id
         self._tend = tend
         self._interrupt = interrupt
-        self._sign: Sign = None
-        self._stopping = False
-        self._stop_since: float | None = None
-        self._stop_seen = False
+        self._sign: Sign = None  # what the store said last; the next beat corrects one that was out of date
+        self._stopping = False  # a stop that nothing takes back: a signal, or one that the engine was told
+        self._stop_since: float | None = None  # when the heartbeat first knew of a stop
+        self._stop_seen = False  # whether the engine was told
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, name=f"pulse-{race_id}", daemon=True)
 
