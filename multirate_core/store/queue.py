@@ -64,8 +64,9 @@ def start_next(store: Store, spawn: Callable[[str], int]) -> list[str]:
         try:
             pid = spawn(race_id)
         except OSError as error:
+            # The others wait for the next look at the queue: what keeps one process from starting keeps all.
             finish(store, race_id, "failed", f"its worker could not be started: {error}.")
-            continue
+            break
         with writing(store) as connection:  # the worker may have claimed the race already
             connection.execute(
                 "UPDATE races SET pid = ?, pid_started = ? WHERE id = ? AND state = 'starting' AND pid IS NULL",

@@ -140,7 +140,7 @@ class Pulse:
                         self._insist_on_stop()
                         if beats % TEND_EVERY == 0:
                             self._tend(store)
-            except StoreError as error:
+            except (StoreError, OSError, RuntimeError) as error:  # also: no thread or process to be had for `tend`
                 say(f"heartbeat: {error}")
                 self._over.wait(HEARTBEAT_S)
 

@@ -105,14 +105,16 @@ def test_a_race_is_claimed_once_and_only_if_it_was_given_a_device(opened: Store)
         claim(opened, race_id)
 
 
-def test_a_worker_that_cannot_be_started_fails_its_race_and_the_next_one_gets_the_device(opened: Store) -> None:
-    broken, fine = (store.submit(opened, scripted()) for _ in range(2))
+def test_a_worker_that_cannot_be_started_fails_its_own_race_only(opened: Store) -> None:
+    broken, fine, last = (store.submit(opened, scripted()) for _ in range(3))
 
     def spawn(race_id: str) -> int:
         if race_id == broken:
             raise OSError("no more processes")
         return os.getpid()
 
+    assert store.start_next(opened, spawn) == []
+    assert [store.get_race(opened, waiting).state for waiting in (fine, last)] == ["queued", "queued"]
     assert store.start_next(opened, spawn) == [fine]
     race = store.get_race(opened, broken)
     assert race.outcome == "failed"
