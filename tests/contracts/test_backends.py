@@ -120,6 +120,7 @@ def test_a_race_pauses_and_resumes_when_asked(backend: Backend, path: Path) -> N
 
 def test_a_waiting_race_is_cancelled(backend: Backend, path: Path) -> None:
     running = backend.submit(scripted(steps=100_000, step_s=0.01))
+    wait_for(backend, running, "running")
     waiting = backend.submit(scripted())
     assert backend.status(waiting).queue_position == 1
     assert backend.request(waiting, "stop")
