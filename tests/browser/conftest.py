@@ -23,6 +23,10 @@ pytest.importorskip("playwright", reason="Playwright is missing: pip install -e 
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from multirate_core import store as races
+from multirate_core.backends.inline import Inline
+from multirate_core.config import ArmConfig, Budget, DataConfig, GroupSpec, PartitionSpec, RaceConfig, Recipe, Rule
+
 ROOT = Path(__file__).parents[2]
 CHROMIUM_ARGS = [
     "--no-sandbox",
@@ -181,3 +185,37 @@ def app(start_server: StartServer, folders: Path) -> Server:
     """The server of the whole app that most tests share."""
     allowed = os.pathsep.join(filter(None, [str(folders), os.environ.get("MULTIRATE_SHARED")]))
     return start_server(ROOT / "app.py", MULTIRATE_DATA_FOLDERS=allowed)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A server of the app and the three ended races in its home: k = 9, k = 5, and one that only left the queue."""
+
+    server: Server
+    new: str
+    old: str
+    gone: str
+
+
+@pytest.fixture(scope="session")
+def archive(start_server: StartServer) -> Archive:
+    """Race twice in this process; nothing else is ever raced on this server."""
+    server = start_server(ROOT / "app.py")
+    path = server.home / "races.sqlite3"
+    with races.open_store(path) as store:
+        gone = races.submit(store, small_race(5))
+        races.request(store, gone, "stop")
+        ids = [Inline(path).submit(small_race(k)) for k in (5, 9)]
+        while any(races.get_race(store, race).state != "ended" for race in ids):
+            time.sleep(0.1)
+        assert {races.get_race(store, race).outcome for race in ids} == {"finished"}
+    return Archive(server, ids[1], ids[0], gone)
+
+
+def small_race(k: int) -> RaceConfig:
+    """SGD against multirate on 96 of the digits, the last layers fast."""
+    groups = (GroupSpec("fast", 1), GroupSpec("slow", k))
+    partition = PartitionSpec(groups, (Rule("layer3", "fast"), Rule("fc", "fast"), Rule("*", "slow")))
+    arms = (ArmConfig("sgd", "sgd"), ArmConfig("multirate", "multirate", partition))
+    data = DataConfig("digits", train_images=96)
+    return RaceConfig(arms=arms, data=data, recipe=Recipe(lr=0.02), budget=Budget(epochs=2), threads=1)

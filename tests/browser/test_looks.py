@@ -1,0 +1,54 @@
+"""Both pages for everybody: accessibility in light and dark, narrow screens, no error on the way."""
+
+from __future__ import annotations
+
+import pytest
+from app_steps import PHONE, explore, wait_curves, wait_result
+from conftest import Archive, OpenPage
+from playwright.sync_api import Page, expect
+from test_runs import mark, table
+
+pytestmark = pytest.mark.browser
+
+
+def violations(page: Page) -> list[str]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: pip install -e '.[dev]'")
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {node['target']} {node['html'][:200]}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_violation_on_both_pages(archive: Archive, open_page: OpenPage, scheme: str) -> None:
+    page = explore(open_page, archive.server.address, color_scheme=scheme)
+    dark = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor") != "rgb(255, 255, 255)"
+    assert dark == (scheme == "dark")
+    for summary in page.locator("[data-testid=stExpander] summary").all():
+        summary.click()
+    assert violations(page) == []
+    ended = explore(open_page, archive.server.address, f"race={archive.new}", color_scheme=scheme)
+    wait_result(ended)
+    wait_curves(ended)
+    assert violations(ended) == []
+    runs = open_page(f"{archive.server.address}/runs", color_scheme=scheme)
+    expect(table(runs).locator("td").first).to_be_attached()
+    mark(runs, 0)
+    wait_curves(runs)
+    assert violations(runs) == []
+
+
+def test_nothing_is_wider_than_a_phone(archive: Archive, open_page: OpenPage) -> None:
+    ended = explore(open_page, archive.server.address, f"race={archive.new}", **PHONE)
+    wait_result(ended)
+    wait_curves(ended)
+    for summary in ended.locator("[data-testid=stExpander] summary").all():
+        summary.tap()
+    runs = open_page(f"{archive.server.address}/runs", **PHONE)
+    expect(table(runs).locator("td").first).to_be_attached()
+    for page in (ended, runs):
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        outside = page.evaluate(
+            """() => [...document.querySelectorAll("button, input, h4, p, .pane, .mr-plot-chart")]
+              .filter((part) => part.getClientRects().length && part.getBoundingClientRect().right > innerWidth + 1)
+              .map((part) => part.outerHTML.slice(0, 120))"""
+        )
+        assert outside == []
