@@ -18,7 +18,7 @@ def arms_panel(partition: Partition, tree: LayerTree) -> None:
     """Draw the pinned partitions and the way to pin the one on the board."""
     pins = st.session_state.pins
     pinned = f" ({len(pins)} pinned)" if pins else ""
-    with st.expander(f"Compare several partitions in one race{pinned}"):
+    with st.expander(f"Compare several partitions in one race{pinned}", key="arms"):  # stays open when its title changes
         st.caption("Pin the board's partition as one more multirate arm, change the board, race: all arms are paired.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.text_input("Name of the arm", key="in:pin", max_chars=40, placeholder=_free_name(pins), width=220)

@@ -16,16 +16,18 @@ SNIPPET = """\
 from multirate_core.optim import MultirateSGD
 from multirate_core.partition.by_name import param_groups_by_rules
 
-# The first pattern that matches a parameter's name decides; period 1 is updated at every step.
+# Period 1: a gradient at every step. The first pattern that matches
+# a parameter's name decides.
 PERIODS = {periods}
 RULES = [
 {rules}
 ]
 
-# `model`, `loader` and `loss_fn` are your own; the loop is an ordinary one.
+# `model`, `loader` and `loss_fn` are your own.
 optimizer = MultirateSGD(
     param_groups_by_rules(model, PERIODS, RULES),
-    lr={lr!r}, momentum={momentum!r}, weight_decay={weight_decay!r}, drift={drift!r},
+    lr={lr!r}, momentum={momentum!r}, weight_decay={weight_decay!r},
+    drift={drift!r},
 )
 for x, y in loader:
     optimizer.zero_grad()
@@ -46,7 +48,7 @@ def take_home(spec: PartitionSpec, config: RaceConfig | None, tree: LayerTree) -
                 _line(config, tree)
         if config is not None:
             st.markdown("**In your own training loop**")
-            st.code(snippet(spec, config), language="python")
+            st.code(snippet(spec, config), language="python", wrap_lines=True)
 
 
 def _line(config: RaceConfig, tree: LayerTree) -> None:
