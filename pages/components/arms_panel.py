@@ -18,7 +18,8 @@ def arms_panel(partition: Partition, tree: LayerTree) -> None:
     """Draw the pinned partitions and the way to pin the one on the board."""
     pins = st.session_state.pins
     pinned = f" ({len(pins)} pinned)" if pins else ""
-    with st.expander(f"Compare several partitions in one race{pinned}", key="arms"):  # stays open when its title changes
+    # The key keeps it open when its title changes.
+    with st.expander(f"Compare several partitions in one race{pinned}", key="arms"):
         st.caption("Pin the board's partition as one more multirate arm, change the board, race: all arms are paired.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.text_input("Name of the arm", key="in:pin", max_chars=40, placeholder=_free_name(pins), width=220)

@@ -16,8 +16,8 @@ SNIPPET = """\
 from multirate_core.optim import MultirateSGD
 from multirate_core.partition.by_name import param_groups_by_rules
 
-# Period 1: a gradient at every step. The first pattern that matches
-# a parameter's name decides.
+# Period 1: a gradient at every step.
+# The first pattern that matches a parameter's name decides.
 PERIODS = {periods}
 RULES = [
 {rules}
