@@ -106,7 +106,7 @@ def choose(page: Page, label: str, title: str) -> None:
 
 def field(page: Page, label: str) -> Locator:
     """The text or number input with exactly this label."""
-    return page.locator(f"input[aria-label='{label}']")
+    return page.locator(f'input[aria-label="{label}"]')
 
 
 def type_into(page: Page, label: str, text: str) -> None:

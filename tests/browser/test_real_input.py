@@ -69,7 +69,7 @@ def test_squeezenet_with_weights_from_a_file_is_raced_on_a_folder_of_photos(app:
 
 def test_a_resnet_from_scratch_is_raced_on_fashion_mnist(app: Server, open_page: OpenPage) -> None:
     path = shared("data")
-    query = f"m=resnet18&w=none&d=fashion_mnist&dp={path}&px=16&nt=128&bs=32&e=1"
+    query = f"m=resnet18&w=none&d=fashion_mnist&dp={path}&px=8&nt=128&bs=32&e=1"
     page = explore(open_page, app.address, query)
     drag(page, row(page, SLOW, "layer4"), pane(page, FAST))
     expect(row(page, FAST, "layer4")).to_be_visible()
