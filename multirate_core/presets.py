@@ -46,9 +46,11 @@ _ALL = (
         title="Handwritten digits",
         note="A small network, pretrained on rendered letters, learns handwritten digits. Needs no download.",
         model=ModelConfig("glyph_net", "pretrained"),
-        data=DataConfig("digits"),
-        recipe=Recipe(lr=0.02, momentum=0.9, batch_size=32),
-        budget=Budget(epochs=20),
+        # Few images, so that there is something to transfer; the numbers were tuned until SGD's lr was its own best of
+        # a third, one and three times, and the frozen arm clearly behind: benchmarks/digits.py checks all of it.
+        data=DataConfig("digits", train_images=300),
+        recipe=Recipe(lr=0.015, momentum=0.9, batch_size=16),
+        budget=Budget(epochs=24),
     ),
     RacePreset(
         name="fashion",

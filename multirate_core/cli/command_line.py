@@ -41,7 +41,8 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
     yield "--weights", config.model.weights, base.model.weights
     yield "--data", config.data.name, base.data.name
     yield "--data-path", config.data.path, data.path
-    for name in ("image_size", "num_classes", "train_images", "bad_images"):
+    yield "--train-images", config.data.train_images or 0, data.train_images or 0
+    for name in ("image_size", "num_classes", "bad_images"):
         yield f"--{name.replace('_', '-')}", getattr(config.data, name), getattr(data, name)
     for name in ("lr", "momentum", "weight_decay", "batch_size"):
         yield f"--{name.replace('_', '-')}", getattr(config.recipe, name), getattr(base.recipe, name)

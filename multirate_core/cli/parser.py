@@ -79,7 +79,7 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--data-path", metavar="PATH", help="where the files lie; the class folders for 'folder'")
     group.add_argument("--image-size", type=int, metavar="PIXELS", help="edge to which images are resized")
     group.add_argument("--num-classes", type=int, metavar="N", help="size of the head; default: the data's classes")
-    group.add_argument("--train-images", type=int, metavar="N", help="use only so many training images")
+    group.add_argument("--train-images", type=int, metavar="N", help="use only so many training images; 0 takes all")
     group.add_argument("--bad-images", metavar="WHAT", help="refuse (default) or skip unreadable images of a folder")
     group.add_argument("--download", action="store_true", help="fetch missing files of the data set")
 

@@ -70,6 +70,8 @@ def data_config(options: Namespace, chosen: RacePreset) -> DataConfig:
     base = chosen.data if options.data in (None, chosen.data.name) else DataConfig(options.data)
     given = _given(options, path="data_path", image_size="image_size", num_classes="num_classes")
     given |= _given(options, train_images="train_images", bad_images="bad_images")
+    if given.get("train_images") == 0:  # all of them, where the preset takes fewer
+        given["train_images"] = None
     if "path" in given:
         given["path"] = str(Path(given["path"]).expanduser().resolve())
     return replace(base, **given, download=options.download or base.download)

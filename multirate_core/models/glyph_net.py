@@ -6,15 +6,11 @@ no digits) and lie beside this file; `assets/glyph_net.json` says how they were 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from multirate_core.errors import WeightsError
 
 ASSET_PATH: Final = Path(__file__).parent / "assets" / "glyph_net.safetensors"
 RECORD_PATH: Final = ASSET_PATH.with_suffix(".json")
@@ -22,7 +18,6 @@ SHA256: Final = "199154b9f7fcf785296559c89d8928ef293ceba2a9bb4f42033c888a4f384b8
 INPUT_SIZE: Final = 32  # pixels
 MEAN: Final = (0.25,)  # of pixels in [0, 1], as the weights expect them: (pixel - MEAN) / STD
 STD: Final = (0.33,)
-HEAD: Final = "fc"
 
 
 class ResidualBlock(nn.Module):
@@ -82,40 +77,3 @@ def build(num_classes: int, in_channels: int = 1) -> nn.Module:
         The network in train mode; its random weights follow `torch.manual_seed`.
     """
     return GlyphNet(num_classes, in_channels)
-
-
-def load_pretrained(model: nn.Module) -> None:
-    """Copy the shipped weights into a network made by `build`; a head of another size keeps its own weights.
-
-    Args:
-        model: changed in place.
-
-    Raises:
-        WeightsError: the file is not the one this version shipped, or the model is another one (keys are listed).
-    """
-    from safetensors.torch import load
-
-    content = ASSET_PATH.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise WeightsError(f"{ASSET_PATH.name} has SHA-256 {found}, expected {SHA256}. Install the package again.")
-    weights = load(content)
-    own = model.state_dict()
-    head_fits = own.get(f"{HEAD}.bias", torch.empty(0)).shape == weights[f"{HEAD}.bias"].shape
-    if not head_fits:
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(f"{HEAD}.")}
-    _check_fit(own, weights)
-    model.load_state_dict(weights, strict=False)
-
-
-def _check_fit(own: dict[str, Tensor], weights: dict[str, Tensor]) -> None:
-    """Raise WeightsError unless, outside the head, both have the same names and shapes."""
-    body = {name for name in own if not name.startswith(f"{HEAD}.")}
-    missing = sorted(body - weights.keys())
-    extra = sorted(weights.keys() - own.keys())
-    misshaped = sorted(n for n in weights.keys() & own.keys() if weights[n].shape != own[n].shape)
-    if missing or extra or misshaped:
-        raise WeightsError(
-            f"the glyph_net weights do not fit this model: missing {missing}, extra {extra}, mis-shaped {misshaped}. "
-            "Use them with the model that glyph_net.build(num_classes, in_channels=1) returns."
-        )

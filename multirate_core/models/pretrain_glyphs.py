@@ -23,8 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from multirate_core.data import glyphs
-from multirate_core.models import glyph_net
+from multirate_core.models import glyph_net, glyphs
 
 EVALUATION_SEED = 1_000_003  # its images are fresh: no training batch is drawn from this stream
 EVALUATION_IMAGES = 4000
@@ -133,7 +132,7 @@ def _optimizer(
 
 def _describe_data(settings: PretrainSettings) -> dict[str, Any]:
     return {
-        "task": "rendered letters and symbols with random distortions, no digits (multirate_core.data.glyphs)",
+        "task": "rendered letters and symbols with random distortions, no digits (multirate_core.models.glyphs)",
         "classes": list(glyphs.GLYPHS),
         "images": settings.steps * settings.batch_size,
         "image_size": glyph_net.INPUT_SIZE,

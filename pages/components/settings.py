@@ -6,7 +6,7 @@ Pure: no streamlit. A link holds only what differs from the defaults; what it sa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from multirate_core.checks import require_whole
@@ -23,7 +23,7 @@ from multirate_core.config import (
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
 from multirate_core.models.catalog import MODELS
-from multirate_core.presets import DEFAULT, RACE_PRESETS
+from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset
 
 ARM_KINDS = ("sgd", "multirate", "frozen")
 BUDGETS = ("epochs", "seconds")
@@ -33,7 +33,7 @@ MAX_LINK_VALUE = 4_000
 
 _DEFAULT = RACE_PRESETS[DEFAULT]
 # Where no preset knows better: gentle enough for pretrained weights, and short.
-_USUAL = (Recipe(lr=0.005, momentum=0.9, batch_size=32), 3)
+_USUAL = RacePreset("", "", "", _DEFAULT.model, DataConfig(), Recipe(lr=0.005, batch_size=32), Budget(epochs=3))
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Settings:
     data_path: str = ""
     image_size: int = 0
     num_classes: int = 0
-    train_images: int = 0
+    train_images: int = _DEFAULT.data.train_images or 0
     bad_images: str = "refuse"
     download: bool = False
     budget: str = "epochs"
@@ -65,12 +65,11 @@ class Settings:
     axis: str = "seconds"
 
 
-def advice(model: str, data: str) -> tuple[Recipe, int]:
-    """Return the usual recipe and number of epochs for a network and a data set."""
-    for known in RACE_PRESETS.values():
-        if (known.model.name, known.data.name) == (model, data) and known.budget.epochs:
-            return known.recipe, known.budget.epochs
-    return _USUAL
+def advice(model: str, data: str) -> dict[str, Any]:
+    """Return what is usual for a network and a data set, by the names of Settings."""
+    same = [known for known in RACE_PRESETS.values() if (known.model.name, known.data.name) == (model, data)]
+    known = same[0] if same else _USUAL
+    return {**asdict(known.recipe), "epochs": known.budget.epochs or 1, "train_images": known.data.train_images or 0}
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:

@@ -60,13 +60,10 @@ def more_settings() -> None:
 def recommend() -> None:
     """Follow a change of model or data with their usual recipe, but keep what the user has typed."""
     now, default = state.settings(), Settings()
-    old_recipe, old_epochs = advice(*st.session_state.get("advised_for", (default.model, default.data)))
-    recipe, epochs = advice(now.model, now.data)
-    for name in ("lr", "momentum", "weight_decay", "batch_size"):
-        if getattr(now, name) == getattr(old_recipe, name):
-            st.session_state[state.field_key(name)] = getattr(recipe, name)
-    if now.epochs == old_epochs:
-        st.session_state[state.field_key("epochs")] = epochs
+    before = advice(*st.session_state.get("advised_for", (default.model, default.data)))
+    for name, value in advice(now.model, now.data).items():
+        if getattr(now, name) == before[name]:
+            st.session_state[state.field_key(name)] = value
     st.session_state.advised_for = (now.model, now.data)
 
 

@@ -38,7 +38,7 @@ def test_a_race_in_this_process_prints_its_result_as_the_last_line(capsys: pytes
     assert code == 0
     report = json.loads(out.splitlines()[-1])
     assert report["outcome"] == "finished"
-    assert {arm["steps"] for arm in report["arms"].values()} == {2}
+    assert {arm["steps"] for arm in report["arms"].values()} == {4}
     assert all(0 <= arm["final_accuracy"] <= 1 and arm["train_seconds"] > 0 for arm in report["arms"].values())
     assert report["speedup_equal_epochs"] > 0
     with store.open_store(store_path()) as opened:

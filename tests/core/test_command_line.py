@@ -153,7 +153,7 @@ def test_head_only_and_all_fast_need_no_file() -> None:
 
 def test_what_the_preset_says_already_is_left_out() -> None:
     chosen = race_preset("digits")
-    config = config_with(preset("head", glyph_tree(), 5), recipe=chosen.recipe, budget=chosen.budget)
+    config = config_with(preset("head", glyph_tree(), 5), data=chosen.data, recipe=chosen.recipe, budget=chosen.budget)
     assert command_line(config) == (f"{PROGRAM} --preset digits --arms sgd,multirate --fast-pattern fc --k 5 --json")
 
 

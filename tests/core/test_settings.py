@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plot_races import partition
 
-from multirate_core.config import ArmConfig, Budget, DataConfig, ModelConfig, RaceConfig, Recipe
+from multirate_core.config import ArmConfig, Budget, ModelConfig, RaceConfig, Recipe
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
 from multirate_core.models.catalog import MODELS
@@ -132,7 +132,7 @@ def test_weights_from_a_file_are_named_by_their_path() -> None:
 
 
 def test_a_path_is_forgotten_by_data_that_need_none() -> None:
-    assert race_config(Settings(data="digits", data_path="/somewhere"), BOARD, {}).data == DataConfig("digits")
+    assert race_config(Settings(data="digits", data_path="/somewhere"), BOARD, {}).data.path is None
     folder = race_config(Settings(data="folder", data_path="/somewhere"), BOARD, {}).data
     assert folder.path == "/somewhere"
 
@@ -217,6 +217,7 @@ def test_whatever_a_link_says_it_gives_usable_settings_and_never_raises(params: 
 
 def test_the_usual_recipe_is_that_of_the_preset_or_a_gentle_one() -> None:
     fashion = RACE_PRESETS["fashion"]
-    assert advice("resnet18", "fashion_mnist") == (fashion.recipe, fashion.budget.epochs)
-    recipe, epochs = advice("vit_b_16", "cifar100")
-    assert (recipe.lr, epochs) == (0.005, 3)
+    found = advice("resnet18", "fashion_mnist")
+    assert (found["lr"], found["epochs"]) == (fashion.recipe.lr, fashion.budget.epochs)
+    found = advice("vit_b_16", "cifar100")
+    assert (found["lr"], found["epochs"], found["train_images"]) == (0.005, 3, 0)

@@ -29,6 +29,7 @@ from streamlit.testing.v1 import AppTest
 from multirate_core.layers import describe
 from multirate_core.layers.tree import from_json, to_json
 from multirate_core.partition import files, links, preset, to_spec
+from multirate_core.presets import race_preset
 from pages.components.settings import Settings, to_link
 from pages.components.state import field_key, period_key
 
@@ -144,7 +145,7 @@ def test_another_network_takes_its_usual_recipe_along_but_not_over_what_was_type
     assert session.number_input(key=field_key("batch_size")).value == 8
     other = reopened(session)
     other.selectbox(key=field_key("data")).set_value("digits").run()
-    assert other.number_input(key=field_key("lr")).value == 0.02  # from a link, too
+    assert other.number_input(key=field_key("lr")).value == race_preset("digits").recipe.lr  # from a link, too
     assert other.number_input(key=field_key("batch_size")).value == 8
 
 
@@ -203,7 +204,7 @@ def test_pins_in_the_address_that_do_not_fit_are_removed_and_named() -> None:
 def test_a_pin_in_the_address_called_like_an_arm_is_refused_and_can_be_removed() -> None:
     session = open_app(pin=f"sgd~{links.encode(preset('all_fast', glyph_tree(), 5), glyph_tree())}")
     assert is_well(session)
-    assert "arms with different names" in said(session)
+    assert "only an arm of kind 'sgd' may have that name" in said(session)
     assert button(session, "Race").disabled
     session.button(key="pin:remove:sgd").click().run()
     assert not button(session, "Race").disabled
