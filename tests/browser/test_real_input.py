@@ -63,7 +63,7 @@ def test_squeezenet_with_weights_from_a_file_is_raced_on_a_folder_of_photos(app:
     type_into(page, "Training images (0: all)", "64")
     type_into(page, "Batch size", "8")
     type_into(page, "Epochs", "2")
-    expect(row(page, FAST, "classifier.1")).to_be_visible(timeout=PATIENCE_MS)
+    expect(row(page, FAST, "classifier")).to_be_visible(timeout=PATIENCE_MS)
     race_to_the_end(page, app)
 
 
