@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from multirate_core import home
 from multirate_core.data.digits import DigitsSplit, load_digits_split
 
 
@@ -84,3 +85,25 @@ def test_importing_the_module_loads_neither_torch_nor_scikit_learn() -> None:
         "import sys, multirate_core.data.digits; sys.exit(sum(name in sys.modules for name in ('torch', 'sklearn')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_second_race_reads_equal_digits_without_scikit_learn() -> None:
+    code = """
+import sys
+from multirate_core.data.digits import load_digits_split
+split = load_digits_split(seed=3)
+print("sklearn" in sys.modules, int(split.train_images.sum()), split.test_labels.tolist()[:20])
+"""
+    said = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split(" ", 1)
+        for _ in range(2)
+    ]
+    assert [loaded for loaded, _ in said] == ["True", "False"]
+    assert said[0][1] == said[1][1]
+
+
+def test_a_damaged_file_of_kept_digits_is_made_again() -> None:
+    whole = load_digits_split(seed=4)
+    (file,) = home.subfolder("data").glob("digits-*-4-600.npz")
+    file.write_bytes(file.read_bytes()[:1000])
+    assert torch.equal(load_digits_split(seed=4).train_images, whole.train_images)
