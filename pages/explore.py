@@ -37,7 +37,8 @@ def page() -> None:
         button = main_settings(current_groups())
         more_settings()
     notices = st.container()
-    left, right = st.columns([1.12, 1], gap="medium")
+    with st.container(key="halves"):
+        left, right = st.columns([1.12, 1], gap="medium")
     with left:
         if source.tree is None:
             show_missing_tree(source)

@@ -14,9 +14,9 @@ from pages.components import state
 from pages.components.curves import RaceCurves, race_curves
 from pages.components.live_plot import live_plot
 from pages.components.plot_file import plots_html
+from pages.components.race_panel import axis_control
 from pages.components.race_text import curves_csv, difference, runs_csv, state_line, table_row
 from pages.components.router import require_router
-from pages.components.settings import AXES
 from pages.components.text import plain
 
 MOST_SHOWN = 500
@@ -135,13 +135,13 @@ def _compare(chosen: list[RaceRow]) -> None:
         if changed:
             columns = ("Setting", chosen[0].id, chosen[1].id)
             st.dataframe([dict(zip(columns, line, strict=True)) for line in changed], hide_index=True)
-    axis = st.segmented_control("x axis", AXES, key=state.field_key("axis"), required=True, persist_state="session")
+    axis = axis_control()
     shown = chosen[:MOST_OVERLAID]
     if len(chosen) > len(shown):
         st.caption(f"The first {MOST_OVERLAID} are drawn.")
     for row in shown:
         st.caption(plain(f"{row.id}: {state_line(row)} {row.message}"))
-    live_plot(_named_curves(shown), axis or "seconds", key="runs:plots")
+    live_plot(_named_curves(shown), axis, key="runs:plots")
 
 
 require_router()

@@ -9,6 +9,7 @@ from multirate_core.errors import MultirateError, RaceNotFoundError
 from multirate_core.store import RaceRow
 from pages.components import state
 from pages.components.curves import race_curves
+from pages.components.lines import Axis
 from pages.components.live_plot import live_plot
 from pages.components.race_result import race_result
 from pages.components.race_text import state_line
@@ -54,7 +55,15 @@ def _race(race_id: str, was_running: bool) -> None:
         st.rerun()  # of the whole page: the next run draws this part without a timer
     _status(row)
     _buttons(row)
-    axis = st.segmented_control(
+    axis = axis_control()
+    if row.state == "ended":
+        race_result(row)
+    live_plot([("", curves)], axis, key="plots")
+
+
+def axis_control() -> Axis:
+    """Draw the choice of what the plots count on x; return it."""
+    return st.segmented_control(
         "x axis",
         AXES,
         format_func=lambda name: AXIS_TITLES[name],
@@ -62,9 +71,6 @@ def _race(race_id: str, was_running: bool) -> None:
         required=True,
         persist_state="session",
     )
-    if row.state == "ended":
-        race_result(row)
-    live_plot([("", curves)], axis or "seconds", key="plots")
 
 
 def _row(race_id: str) -> RaceRow:

@@ -122,12 +122,16 @@ def _safe(value: Any) -> Any:
 
 
 def _flat(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    """Yield every setting with its value in words; arms and groups go by their names, a partition's rules together."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from _flat(item, f"{path}.{key}" if path else key)
     elif isinstance(value, list | tuple) and any(isinstance(item, dict) for item in value):
-        for number, item in enumerate(value):
-            yield from _flat(item, f"{path}[{number}]")
+        if "pattern" in value[0]:
+            yield path, ", ".join(f"{rule['pattern']} → {rule['group']}" for rule in value)
+            return
+        for item in value:
+            yield from _flat(item, f"{path}.{item['name']}")
     else:
         yield path, json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
 

@@ -110,7 +110,7 @@ def test_every_setting_that_differs_is_listed_once_with_both_values() -> None:
     )
     changed = {name: (one, two) for name, one, two in difference(config(), other)}
     assert changed == {
-        "arms[1].partition.groups[1].period": ("5", "9"),
+        "arms.multirate.partition.groups.slow.period": ("5", "9"),
         "model.name": ("glyph_net", "resnet18"),
         "recipe.lr": ("0.01", "0.5"),
         "budget.epochs": ("5", "null"),
@@ -122,7 +122,7 @@ def test_every_setting_that_differs_is_listed_once_with_both_values() -> None:
 def test_an_arm_that_only_one_has_is_a_dash_in_the_other() -> None:
     other = dataclasses.replace(config(), arms=(*config().arms, ArmConfig("ours", "multirate", partition())))
     changed = {name: (one, two) for name, one, two in difference(config(), other)}
-    assert changed["arms[2].name"] == ("–", "ours")
+    assert changed["arms.ours.name"] == ("–", "ours")
     assert difference(other, config()) == [(name, two, one) for name, one, two in difference(config(), other)]
 
 

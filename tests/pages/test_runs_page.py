@@ -137,7 +137,7 @@ def test_two_marked_races_show_what_differs(three: list[str]) -> None:
     table = session.dataframe[1].value
     assert list(table.columns) == ["Setting", three[0], three[1]]
     changed = {row["Setting"]: (row[three[0]], row[three[1]]) for row in table.to_dict("records")}
-    assert changed == {"arms[1].partition.groups[1].period": ("5", "9"), "recipe.lr": ("0.01", "0.5")}
+    assert changed == {"arms.multirate.partition.groups.slow.period": ("5", "9"), "recipe.lr": ("0.01", "0.5")}
     summary = component(session, "runs:plots")["summary"]
     assert three[0] in summary and three[1] in summary
     assert "Open on the Explore page" not in labels(session)
