@@ -174,6 +174,7 @@ def _layout(titles: dict[str, str], axis: Axis, strip: Strip) -> Figure:
         layout["annotations"].append(_title(titles[panel], top / total))
         top -= height + below[panel]
     layout["yaxis"]["tickformat"] = ".2~%"
+    layout["yaxis"]["autorangeoptions"] = {"clipmin": -0.02, "clipmax": 1.03}  # room for the marks at 0 and 100 %
     layout["yaxis2"]["rangemode"] = layout["yaxis3"]["rangemode"] = "tozero"
     return layout
 
