@@ -130,6 +130,12 @@ def tab_to(page: Page, wanted: str, key: str = "Tab") -> None:
     raise AssertionError(f"{key} never reached {wanted!r}: {seen}")
 
 
+def is_too_wide(page: Page) -> bool:
+    """Whether the page can be scrolled sideways: the document, or the part of it that Streamlit scrolls."""
+    parts = "[document.documentElement, document.querySelector('[data-testid=stMain]')]"
+    return page.evaluate(f"{parts}.some((part) => part.scrollWidth > part.clientWidth)")
+
+
 # ---- the board -----------------------------------------------------------------------------------------------------
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from app_steps import PHONE, explore, wait_curves, wait_result
+from app_steps import PHONE, explore, is_too_wide, wait_curves, wait_result
 from conftest import Archive, OpenPage
 from playwright.sync_api import Page, expect
 from test_runs import mark, table
@@ -49,7 +49,7 @@ def test_nothing_is_wider_than_a_phone(archive: Archive, open_page: OpenPage) ->
     runs = open_page(f"{archive.server.address}/runs", **PHONE)
     expect(table(runs).locator("td").first).to_be_attached()
     for page in (ended, runs):
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert not is_too_wide(page)
         outside = page.evaluate(
             """() => [...document.querySelectorAll("button, input, h4, p, .pane, .mr-plot-chart")]
               .filter((part) => part.getClientRects().length && part.getBoundingClientRect().right > innerWidth + 1)

@@ -38,14 +38,16 @@ def free_device(app: Server) -> Iterator[None]:
     end_races(app.home)
 
 
-def race_to_the_end(page: Page, app: Server) -> None:
+def race_to_the_end(page: Page, app: Server, note: str) -> None:
+    """Race, and find the result, this note about the weights, and a row on the Runs page."""
     expect(button(page, "Race")).to_be_enabled(timeout=PATIENCE_MS)
     race = press_race(page)
     wait_result(page)
     wait_curves(page, race=race)
     expect_raced(page)
-    row = stored(app.home, race)
-    assert row.outcome == "finished", row.message
+    assert stored(app.home, race).outcome == "finished", stored(app.home, race).message
+    notes = unfold(page, "Where the time went").locator("td").filter(has_text=note)
+    expect(notes).to_have_count(1)
     page.get_by_role("link", name="Runs").click()
     expect(page.locator("[data-testid=stDataFrame] td").filter(has_text=race)).to_have_count(1)
 
@@ -64,7 +66,7 @@ def test_squeezenet_with_weights_from_a_file_is_raced_on_a_folder_of_photos(app:
     type_into(page, "Batch size", "8")
     type_into(page, "Epochs", "2")
     expect(row(page, FAST, "classifier")).to_be_visible(timeout=PATIENCE_MS)
-    race_to_the_end(page, app)
+    race_to_the_end(page, app, f"Weights from the file {weights.name}.")
 
 
 def test_a_resnet_from_scratch_is_raced_on_fashion_mnist(app: Server, open_page: OpenPage) -> None:
@@ -73,4 +75,4 @@ def test_a_resnet_from_scratch_is_raced_on_fashion_mnist(app: Server, open_page:
     page = explore(open_page, app.address, query)
     drag(page, row(page, SLOW, "layer4"), pane(page, FAST))
     expect(row(page, FAST, "layer4")).to_be_visible()
-    race_to_the_end(page, app)
+    race_to_the_end(page, app, "The weights are random.")
