@@ -10,14 +10,14 @@ from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import links
 from multirate_core.partition.partition import Partition, to_spec
 from pages.components import state
-from pages.components.arms_panel import arms_panel, pinned_specs
-from pages.components.partition_panel import current_groups, partition_panel, prepare
-from pages.components.race_panel import race_panel
+from pages.components.board.arms_panel import arms_panel, pinned_specs
+from pages.components.board.partition_panel import current_groups, partition_panel, prepare
+from pages.components.board.take_home import take_home
+from pages.components.race.panel import race_panel
 from pages.components.resources import backend
 from pages.components.router import require_router
 from pages.components.settings import race_config
 from pages.components.settings_form import main_settings, more_settings
-from pages.components.take_home import take_home
 from pages.components.text import plain
 from pages.components.tree_source import TreeSource, current_tree, show_missing_tree
 

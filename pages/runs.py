@@ -11,11 +11,11 @@ from multirate_core import store as races
 from multirate_core.errors import MultirateError
 from multirate_core.store import RaceRow
 from pages.components import state
-from pages.components.curves import RaceCurves, race_curves
-from pages.components.live_plot import live_plot
-from pages.components.plot_file import plots_html
-from pages.components.race_panel import axis_control
-from pages.components.race_text import curves_csv, difference, runs_csv, state_line, table_row
+from pages.components.plots.curves import RaceCurves, race_curves
+from pages.components.plots.live_plot import live_plot
+from pages.components.plots.plot_file import plots_html
+from pages.components.race.panel import axis_control
+from pages.components.race.words import curves_csv, difference, runs_csv, state_line, table_row
 from pages.components.router import require_router
 from pages.components.text import plain
 

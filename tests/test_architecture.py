@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "race": {"training", "arms", "data", "models", "layers", "partition"},
     "verdict": set(),
     "presets": {"data", "models", "partition"},
+    "answers": {"store", "verdict"},
     "schema": set(),
     "store": {"schema"},
     "worker": {"store", "race"},

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from multirate_core.events import Evaluated, Outcome
+from multirate_core.answers import answers_of
+from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow, RaceRow
-from multirate_core.verdict import Curve, ThreeAnswers, curve, three_answers
+from multirate_core.verdict import ThreeAnswers
 
 NUMBERS = ("train_seconds", "epochs", "steps", "final_accuracy", "final_loss")
 
@@ -33,29 +34,6 @@ def make_report(race: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluat
         "threads": int(race.environment["threads"]) if "threads" in race.environment else None,
         "outcome": race.outcome,
     }
-
-
-def answers_of(lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], arm: str) -> ThreeAnswers | None:
-    """Return the three answers of an arm against "sgd"; None without SGD.
-
-    They are over the seeds at which both arms finished. Only if there is none do seeds count that were stopped: a seed
-    that had hardly begun would pull every mean towards the start.
-    """
-    if not {"sgd", arm} <= {lane.arm for lane in lanes}:
-        return None
-    pairs = _pairs(lanes, tests, arm, ("finished",)) or _pairs(lanes, tests, arm, ("finished", "stopped"))
-    return three_answers([sgd for sgd, _ in pairs], [other for _, other in pairs])
-
-
-def _pairs(
-    lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], arm: str, outcomes: tuple[Outcome, ...]
-) -> list[tuple[Curve, Curve]]:
-    """Return (SGD's curve, the arm's curve) of every seed at which both took a step and ended in one of these ways."""
-    curves: dict[str, dict[int, Curve]] = {"sgd": {}, arm: {}}
-    for lane in lanes:
-        if lane.arm in curves and lane.outcome in outcomes and lane.steps > 0:
-            curves[lane.arm][lane.seed] = curve(tests[lane.lane])
-    return [(curves["sgd"][seed], curves[arm][seed]) for seed in sorted(curves["sgd"].keys() & curves[arm].keys())]
 
 
 def _seed(lane: LaneRow, tests: Sequence[Evaluated]) -> dict[str, Any]:

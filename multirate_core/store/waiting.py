@@ -123,7 +123,7 @@ def _expected_seconds(connection: sqlite3.Connection, row: sqlite3.Row) -> float
         return float(row["seconds_left"])
     pace = connection.execute(
         "SELECT (ended_at - started_at) / work FROM races WHERE likeness = ? AND outcome = 'finished' AND work > 0 "
-        "ORDER BY ended_at DESC LIMIT ?",
+        "AND started_at IS NOT NULL AND ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT ?",
         (row["likeness"], HISTORY),
     ).fetchall()
     if pace:

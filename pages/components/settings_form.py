@@ -13,7 +13,7 @@ from multirate_core.errors import MultirateError
 from multirate_core.machine import default_threads
 from multirate_core.models.catalog import MODELS
 from pages.components import state
-from pages.components.partition_panel import period_input
+from pages.components.board.partition_panel import period_input
 from pages.components.settings import ARM_KINDS, BUDGETS, WEIGHTS, Settings, advice
 from pages.components.text import plain
 

@@ -176,6 +176,15 @@ def finger_drag(page: Page, source: Locator, way: tuple[float, float]) -> None:
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+def finger_tap(page: Page, target: Locator) -> None:
+    """Tap as long as a finger does: a touch that ends at once is now and then no click in Chromium."""
+    x, y = middle(target)
+    touch = page.context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    page.wait_for_timeout(80)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 # ---- races ---------------------------------------------------------------------------------------------------------
 
 

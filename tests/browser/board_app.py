@@ -8,7 +8,7 @@ from __future__ import annotations
 import streamlit as st
 from board_trees import TREES
 
-from pages.components.layer_board import layer_board, set_codes
+from pages.components.board.layer_board import layer_board, set_codes
 
 KEY = "board"
 

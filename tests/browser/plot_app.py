@@ -6,8 +6,8 @@ import time
 
 import streamlit as st
 
-from pages.components.curves import race_curves
-from pages.components.live_plot import live_plot
+from pages.components.plots.curves import race_curves
+from pages.components.plots.live_plot import live_plot
 
 st.set_page_config(page_title="Plots", layout="wide")
 ids = st.query_params.get_all("race")

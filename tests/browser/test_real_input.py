@@ -46,8 +46,7 @@ def race_to_the_end(page: Page, app: Server, note: str) -> None:
     wait_curves(page, race=race)
     expect_raced(page)
     assert stored(app.home, race).outcome == "finished", stored(app.home, race).message
-    notes = unfold(page, "Where the time went").locator("td").filter(has_text=note)
-    expect(notes).to_have_count(1)
+    expect(unfold(page, "Where the time went").get_by_text(note)).to_be_visible()
     page.get_by_role("link", name="Runs").click()
     expect(page.locator("[data-testid=stDataFrame] td").filter(has_text=race)).to_have_count(1)
 

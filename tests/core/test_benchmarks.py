@@ -19,7 +19,7 @@ from benchmarks.surroundings import surroundings
 from benchmarks.timed_server import timed_fragment
 from multirate_core import home, store
 from multirate_core.backends import Inline
-from pages.components.curves import race_curves
+from pages.components.plots.curves import race_curves
 
 AT_MOST_2 = Target("at most", 2.0)
 SURROUNDINGS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pages.components.layer_board.bundle import FOLDER, SCRIPTS, bundle
+from pages.components.board.layer_board.bundle import FOLDER, SCRIPTS, bundle
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,12 +13,12 @@ import pytest
 from plot_races import FULL_MS, SHORT_MS, STEPS_PER_EPOCH, config, recorders
 
 from multirate_core import store as races
-from pages.components import curves as curves_module
-from pages.components.charts import race_figure, race_summary, sweep_figure, sweep_summary
-from pages.components.curves import RaceCurves, race_curves
-from pages.components.lines import COLOURS, MOST_LINES, lines_left_out, lines_of
-from pages.components.live_plot.wire import pack
-from pages.components.strip import gradient_steps
+from pages.components.plots import curves as curves_module
+from pages.components.plots.charts import race_figure, race_summary, sweep_figure, sweep_summary
+from pages.components.plots.curves import RaceCurves, race_curves
+from pages.components.plots.lines import COLOURS, MOST_LINES, lines_left_out, lines_of
+from pages.components.plots.live_plot.wire import pack
+from pages.components.plots.strip import gradient_steps
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from plot_races import Recorder, config, recorders
 from multirate_core import store as races
 from multirate_core.errors import RaceNotFoundError
 from multirate_core.store import StepColumns
-from pages.components import curves as curves_module
-from pages.components.buckets import BucketColumns, Buckets, thinned, trailing_mean
-from pages.components.curves import RECENT_STEPS, race_curves
-from pages.components.live_plot import _race_payload
+from pages.components.plots import curves as curves_module
+from pages.components.plots.buckets import BucketColumns, Buckets, thinned, trailing_mean
+from pages.components.plots.curves import RECENT_STEPS, race_curves
+from pages.components.plots.live_plot import _race_payload
 
 
 @pytest.fixture

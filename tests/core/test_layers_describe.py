@@ -101,7 +101,7 @@ def test_what_the_page_uses_needs_no_torch() -> None:
 import sys
 from multirate_core.layers.describe import SHIPPED, read
 from multirate_core.layers.rows import board_rows
-from multirate_core.partition import codes, edits, files, links, preset, resolve, to_spec
+from multirate_core.partition import codes, files, links, preset, resolve, to_spec
 tree = read(SHIPPED)
 assert board_rows(tree)
 partition = preset("head", tree, 5)

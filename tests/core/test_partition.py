@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from tiny_models import MARKUP, TRAINABLE, Case, Frozen, Plain, Tied, tree_named, tree_of
 
 from multirate_core.config import GroupSpec, PartitionSpec, Rule
-from multirate_core.errors import ConfigError, PartitionError
+from multirate_core.errors import PartitionError
 from multirate_core.layers.tree import LayerTree, ParameterInfo, make_node
 from multirate_core.partition import PRESETS, Partition, param_groups, preset, resolve, to_spec
 from multirate_core.partition.codes import assignment_from_codes, codes_of
-from multirate_core.partition.edits import with_group, with_members, with_periods, without_group
 
 FAST_SLOW = (GroupSpec("fast", 1), GroupSpec("slow", 5))
 each_case = pytest.mark.parametrize("case", TRAINABLE, ids=lambda case: case.name)
@@ -230,31 +229,6 @@ def test_codes_that_do_not_fit_are_refused(codes: str, message: str) -> None:
 
 def test_codes_are_one_digit_per_parameter_in_the_order_of_the_rows() -> None:
     assert codes_of(preset("head", tree_named("Plain"), 5), tree_named("Plain")) == "11100"
-
-
-def test_edits_give_a_new_partition_and_leave_the_old_one() -> None:
-    old = preset("head", tree_named("Plain"), 5)
-    assert with_periods(old, {"slow": 10}).groups == (GroupSpec("fast", 1), GroupSpec("slow", 10))
-    three = with_members(with_group(old, GroupSpec("third", 20)), ["conv.weight"], "third")
-    assert three.members("third") == ("conv.weight",)
-    assert without_group(three, "third", into="slow") == old
-    assert old == preset("head", tree_named("Plain"), 5)
-
-
-def test_edits_that_may_not_be_are_refused() -> None:
-    old = preset("head", tree_named("Plain"), 5)
-    with pytest.raises(PartitionError, match="unknown group 'x'"):
-        with_periods(old, {"x": 1})
-    with pytest.raises(ConfigError, match="period must be a whole number"):
-        with_periods(old, {"slow": 0})
-    with pytest.raises(PartitionError, match="no parameter nope"):
-        with_members(old, ["nope"], "fast")
-    with pytest.raises(PartitionError, match="unknown group 'x'"):
-        without_group(old, "slow", into="x")
-    with pytest.raises(PartitionError, match="different names"):
-        with_group(old, GroupSpec("slow", 2))
-    with pytest.raises(PartitionError, match="no group has period 1"):
-        without_group(old, "fast", into="slow")
 
 
 def test_a_layer_named_like_markup_has_rules_that_reach_it() -> None:

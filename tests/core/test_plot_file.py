@@ -8,8 +8,8 @@ from plot_races import config, recorders
 
 from multirate_core import home
 from multirate_core import store as races
-from pages.components.curves import race_curves
-from pages.components.plot_file import plots_html
+from pages.components.plots.curves import race_curves
+from pages.components.plots.plot_file import plots_html
 
 
 def test_the_file_holds_the_curves_and_plotly_and_asks_for_nothing_outside() -> None:

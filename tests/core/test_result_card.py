@@ -10,7 +10,7 @@ from plot_races import config
 from multirate_core.config import ArmConfig, RaceConfig
 from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow
-from pages.components.result_card import ResultCard, result_cards
+from pages.components.race.card import ResultCard, result_cards
 
 # (training seconds, accuracy) after epochs 0, 1, 2: multirate takes half of SGD's time for an epoch.
 SGD = ((0.0, 0.1), (4.0, 0.7), (8.0, 0.9))

@@ -13,7 +13,7 @@ from multirate_core.config import ArmConfig, GroupSpec, PartitionSpec, RaceConfi
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import preset, resolve, to_spec
 from multirate_core.partition.presets import PRESETS
-from pages.components.take_home import snippet
+from pages.components.board.take_home import snippet
 
 STEPS = 12
 

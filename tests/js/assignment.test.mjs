@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as assignment from "../../pages/components/layer_board/assignment.js";
-import { buildTree } from "../../pages/components/layer_board/tree.js";
+import * as assignment from "../../pages/components/board/layer_board/assignment.js";
+import { buildTree } from "../../pages/components/board/layer_board/tree.js";
 import { blocks } from "./trees.mjs";
 
 const { dropStamp, moveUnits, receive, record, redo, startHistory, tally, undo, unitsIn } = assignment;

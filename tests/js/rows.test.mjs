@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { tally } from "../../pages/components/layer_board/assignment.js";
-import { percent, plural, shortCount } from "../../pages/components/layer_board/format.js";
-import { globPattern, keysBetween, parseFilter, rowKey, splitKey, visibleRows } from "../../pages/components/layer_board/rows.js";
-import { buildTree, rowName } from "../../pages/components/layer_board/tree.js";
+import { tally } from "../../pages/components/board/layer_board/assignment.js";
+import { percent, plural, shortCount } from "../../pages/components/board/layer_board/format.js";
+import { globPattern, keysBetween, parseFilter, rowKey, splitKey, visibleRows } from "../../pages/components/board/layer_board/rows.js";
+import { buildTree, rowName } from "../../pages/components/board/layer_board/tree.js";
 import { blocks, parameter, row } from "./trees.mjs";
 
 function shown(group, { codes = "111111100", open = [], filter = "", hideBare = true, fold = true, rows = blocks() } = {}) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { buildTree, firstOpen, rowName, rowPath } from "../../pages/components/layer_board/tree.js";
+import { buildTree, firstOpen, rowName, rowPath } from "../../pages/components/board/layer_board/tree.js";
 import { blocks, parameter, row } from "./trees.mjs";
 
 const ids = (nodes) => nodes.map((node) => node.id);

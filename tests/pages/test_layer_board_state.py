@@ -12,7 +12,7 @@ def app() -> None:
     import streamlit as st
 
     from multirate_core.errors import PartitionError
-    from pages.components.layer_board import layer_board, set_codes
+    from pages.components.board.layer_board import layer_board, set_codes
 
     state = st.session_state
     units = state.get("units", 3)

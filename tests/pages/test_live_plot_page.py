@@ -11,15 +11,15 @@ from plot_races import config, recorders
 from streamlit.testing.v1 import AppTest
 
 from multirate_core import store as races
-from pages.components.live_plot import FRONTEND
+from pages.components.plots.live_plot import FRONTEND
 
 # Of plotly-basic.min.js as published on npm in plotly.js-basic-dist-min 4.1.1.
 PLOTLY_SHA256 = "99784e3abfb07b142a15e521a439e6d9addceadb3f79553fd24c72774f0649ba"
 
 
 def page(race: str) -> None:
-    from pages.components.curves import race_curves
-    from pages.components.live_plot import live_plot, sweep_plot
+    from pages.components.plots.curves import race_curves
+    from pages.components.plots.live_plot import live_plot, sweep_plot
 
     live_plot([("", race_curves(race))] if race else [], "seconds", key="plots")
     sweep_plot([(0.5, 1.5), (0.9, None)], key="sweep")

@@ -21,7 +21,7 @@ from multirate_core import store as races
 from multirate_core.config import ArmConfig, GroupSpec, RaceConfig
 from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow, Store
-from pages.components.buckets import BucketColumns, Buckets, Column
+from pages.components.plots.buckets import BucketColumns, Buckets, Column
 
 FRESH_S = 0.5  # tabs that ask within this time share one reading
 RECENT_STEPS = 600  # for how many of the last steps it is kept which groups had gradients

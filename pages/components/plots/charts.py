@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from pages.components.curves import RaceCurves
-from pages.components.lines import MARKERS, Axis, Line, lines_left_out, lines_of
-from pages.components.strip import Strip, strip_of
+from pages.components.plots.curves import RaceCurves
+from pages.components.plots.lines import MARKERS, Axis, Line, lines_left_out, lines_of
+from pages.components.plots.strip import Strip, strip_of
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from multirate_core.cli.report import answers_of
+from multirate_core.answers import answers_of
 from multirate_core.config import RaceConfig
 from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow

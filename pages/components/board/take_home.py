@@ -9,7 +9,7 @@ from multirate_core.config import PartitionSpec, RaceConfig
 from multirate_core.errors import MultirateError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import files
-from pages.components.partition_panel import load_file
+from pages.components.board.partition_panel import load_file
 from pages.components.text import plain
 
 SNIPPET = """\

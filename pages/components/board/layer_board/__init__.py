@@ -21,7 +21,7 @@ from uuid import uuid4
 import streamlit as st
 
 from multirate_core.errors import PartitionError
-from pages.components.layer_board.bundle import FOLDER, bundle
+from pages.components.board.layer_board.bundle import FOLDER, bundle
 
 __all__ = ["DIGITS", "layer_board", "set_codes"]
 

@@ -10,7 +10,7 @@ from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import links
 from multirate_core.partition.partition import Partition, to_spec
 from pages.components import state
-from pages.components.partition_panel import current_groups, put
+from pages.components.board.partition_panel import current_groups, put
 from pages.components.text import plain
 
 

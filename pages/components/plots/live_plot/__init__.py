@@ -18,10 +18,10 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v1 import declare_component
 
-from pages.components.charts import race_figure, race_summary, sweep_figure, sweep_summary
-from pages.components.curves import RaceCurves
-from pages.components.lines import Axis
-from pages.components.live_plot.wire import pack
+from pages.components.plots.charts import race_figure, race_summary, sweep_figure, sweep_summary
+from pages.components.plots.curves import RaceCurves
+from pages.components.plots.lines import Axis
+from pages.components.plots.live_plot.wire import pack
 
 __all__ = ["live_plot", "sweep_plot"]
 

@@ -17,7 +17,7 @@ from multirate_core.partition.codes import assignment_from_codes, codes_of
 from multirate_core.partition.partition import Partition, resolve
 from multirate_core.partition.presets import PRESETS, preset
 from pages.components import state
-from pages.components.layer_board import DIGITS, layer_board, set_codes
+from pages.components.board.layer_board import DIGITS, layer_board, set_codes
 from pages.components.text import plain
 
 GROUP_NAMES = ("fast", "slow", "third", "fourth", "fifth", "sixth")

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from pages.components.buckets import BucketColumns, Column, thinned, trailing_mean
-from pages.components.curves import LaneCurve, RaceCurves
+from pages.components.plots.buckets import BucketColumns, Column, thinned, trailing_mean
+from pages.components.plots.curves import LaneCurve, RaceCurves
 
 Axis = Literal["seconds", "steps", "epochs"]
 

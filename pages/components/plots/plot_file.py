@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pages.components.charts import race_figure
-from pages.components.curves import RaceCurves
-from pages.components.lines import Axis
+from pages.components.plots.charts import race_figure
+from pages.components.plots.curves import RaceCurves
+from pages.components.plots.lines import Axis
 
 
 def plots_html(races: Sequence[tuple[str, RaceCurves]], axis: Axis) -> str:

@@ -7,8 +7,8 @@ import streamlit as st
 from multirate_core import home
 from multirate_core import store as races
 from multirate_core.store import LaneRow, RaceRow
-from pages.components.live_plot import sweep_plot
-from pages.components.result_card import ResultCard, result_cards
+from pages.components.plots.live_plot import sweep_plot
+from pages.components.race.card import ResultCard, result_cards
 from pages.components.text import plain
 
 CLOCK_TITLES = {
@@ -33,7 +33,10 @@ def race_result(row: RaceRow) -> None:
         _card(card, f"{row.id}-{number}")
     with st.expander("Where the time went, and what it ran on"):
         st.dataframe([_clock(lane) for lane in lanes], hide_index=True)
-        st.dataframe([{"What": name, "Value": value} for name, value in row.environment.items()], hide_index=True)
+        facts = [{"What": name, "Value": value} for name, value in row.environment.items() if name != "notes"]
+        st.dataframe(facts, hide_index=True)
+        for note in row.environment.get("notes", "").splitlines():
+            st.caption(plain(note))
 
 
 def _card(card: ResultCard, key: str) -> None:

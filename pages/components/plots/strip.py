@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pages.components.curves import RECENT_STEPS, LaneCurve
-from pages.components.lines import Line
+from pages.components.plots.curves import RECENT_STEPS, LaneCurve
+from pages.components.plots.lines import Line
 
 WINDOW_STEPS = 60  # can be told apart on a narrow screen; more only for a period so long that no rhythm could be seen
 CYCLES = 3

@@ -19,7 +19,7 @@ from multirate_core.config_json import from_json
 from multirate_core.events import OUTCOMES, Evaluated
 from multirate_core.store import LaneRow, RaceRow
 from multirate_core.store.rows import State
-from pages.components.race_text import (
+from pages.components.race.words import (
     CURVE_COLUMNS,
     arms_text,
     budget_text,

@@ -8,11 +8,11 @@ from multirate_core import store as races
 from multirate_core.errors import MultirateError, RaceNotFoundError
 from multirate_core.store import RaceRow
 from pages.components import state
-from pages.components.curves import race_curves
-from pages.components.lines import Axis
-from pages.components.live_plot import live_plot
-from pages.components.race_result import race_result
-from pages.components.race_text import state_line
+from pages.components.plots.curves import race_curves
+from pages.components.plots.lines import Axis
+from pages.components.plots.live_plot import live_plot
+from pages.components.race.result import race_result
+from pages.components.race.words import state_line
 from pages.components.resources import backend
 from pages.components.settings import AXES
 from pages.components.text import plain
