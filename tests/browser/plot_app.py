@@ -1,4 +1,4 @@
-"""A page around the live plots, for their tests: `?race=` (repeatable) chooses the races, ticks come once a second."""
+"""A page around the live plots, for their tests: `?race=` (repeatable) or a field chooses the races, a tick a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pages.components.plots.curves import race_curves
 from pages.components.plots.live_plot import live_plot
 
 st.set_page_config(page_title="Plots", layout="wide")
-ids = st.query_params.get_all("race")
+typed = st.session_state.get("typed")
+ids = [typed] if typed else st.query_params.get_all("race")
 axis = st.segmented_control("x axis", ["seconds", "steps", "epochs"], default="seconds", required=True)
 
 
@@ -24,3 +25,4 @@ def live() -> None:
 
 
 live()
+st.text_input("Race in their place", key="typed")

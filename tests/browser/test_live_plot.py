@@ -292,3 +292,20 @@ def test_races_are_laid_over_each_other(address: str, open_page: OpenPage, start
     assert page.locator(".legendtext").all_text_contents() == [
         f"{race} · {arm}" for race in (one, two) for arm in ("sgd", "multirate")
     ]
+
+
+def test_another_race_in_the_same_place_is_drawn(address: str, open_page: OpenPage, start_race: Start) -> None:
+    one, two = start_race(100), start_race(200)
+    page = drawn(open_page(f"{address}/?race={one}"))
+    field = page.get_by_label("Race in their place")
+    field.fill(two)
+    field.press("Enter")
+    page.wait_for_function(
+        """(race) => {
+          const shown = [...document.querySelectorAll(".mr-plot-chart .scatterlayer .trace")];
+          return shown.length > 0 && shown.every((trace) => trace.__data__[0].trace.uid.split("-").includes(race))
+            && shown.some((trace) => trace.querySelector("path.js-line")?.getBBox().width > 50);
+        }""",
+        arg=two,
+    )
+    assert max(len(trace["x"]) for trace in page.evaluate("document.querySelector('.mr-plot-chart').data")) >= 200
