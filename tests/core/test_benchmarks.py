@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import RESULTS, report
+from benchmarks import surroundings as surroundings_module
 from benchmarks.__main__ import NAMES
 from benchmarks.figures import Check, Figure, Result, Target
 from benchmarks.made_up_race import K, MadeUpRace, made_up_config
@@ -30,6 +31,12 @@ SURROUNDINGS = {
     "others_cores": 0.01,
     "commit": "abc1234",
 }
+
+
+@pytest.fixture(autouse=True)
+def watched_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figure is measured here, so a glance at how busy the machine is will do."""
+    monkeypatch.setattr(surroundings_module, "WATCHED_S", 0.02)
 
 
 def record(**changes: object) -> dict[str, object]:
