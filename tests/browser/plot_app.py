@@ -1,4 +1,4 @@
-"""A page around the live plots, for their tests: `?race=` (repeatable) or a field chooses the races, a tick a second."""
+"""A page around the live plots, for their tests: `?race=` (repeatable) or a field names the races; a tick a second."""
 
 from __future__ import annotations
 
