@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 from benchmarks import ROOT
 from benchmarks.run import NotMeasurableError
 from multirate_core import home
-from multirate_core.serve import server_command
+from multirate_core.serve import APP, server_command
 
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
@@ -34,11 +34,12 @@ ASK_EVERY_S = 0.01
 WINDOW = ViewportSize(width=1400, height=1000)
 
 # A page is complete when the board has rows, the race can be started, and the server has finished its run.
-COMPLETE = """() => {
+# Of a page that is not ours there is only the button.
+COMPLETE = """(ours) => {
   const row = document.querySelector('[data-testid=stBidiComponentIsolated]')?.shadowRoot?.querySelector('.row');
   const race = [...document.querySelectorAll('button')].find((button) => button.textContent.endsWith('Race'));
   const app = document.querySelector('[data-testid=stApp]');
-  return Boolean(row && race && !race.disabled && app?.dataset.testScriptState === 'notRunning');
+  return Boolean((row || !ours) && race && !race.disabled && app?.dataset.testScriptState === 'notRunning');
 }"""
 
 
@@ -69,15 +70,17 @@ class Server:
 
 
 @contextmanager
-def server(module: str = "streamlit", **environment: str) -> Iterator[Server]:
+def server(module: str = "streamlit", script: Path = APP, **environment: str) -> Iterator[Server]:
     """Start the app's server as `make app` does, on a free port, and stop it afterwards.
 
     Args:
         module: what runs in Streamlit's place, with its command line.
+        script: what it shows in the app's place.
         environment: further variables for it.
     """
     port = _free_port()
-    command = [module if word == "streamlit" else word for word in server_command("127.0.0.1", port)]
+    instead = {"streamlit": module, str(APP): str(script)}
+    command = [instead.get(word, word) for word in server_command("127.0.0.1", port)]
     with (home.home_folder() / "server.log").open("ab") as log:
         launched_at = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=log, stderr=log)
@@ -114,9 +117,9 @@ def open_page(browser: Browser, address: str) -> Page:
     return page
 
 
-def wait_complete(page: Page) -> None:
-    """Wait until the Explore page is complete, looking at every frame."""
-    page.wait_for_function(COMPLETE, polling="raf")
+def wait_complete(page: Page, ours: bool = True) -> None:
+    """Wait until the Explore page, or another one with a Race button, is complete, looking at every frame."""
+    page.wait_for_function(COMPLETE, arg=ours, polling="raf")
 
 
 def _wait_for_answer(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

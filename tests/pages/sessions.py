@@ -48,7 +48,8 @@ def reopened(session: AppTest) -> AppTest:
 def component(session: AppTest, key: str) -> dict[str, Any]:
     """What the browser gets for one of our components."""
     (node,) = [each for each in session.get("bidi_component") if each.proto.id.endswith(f"-{key}")]
-    data: dict[str, Any] = json.loads(node.proto.json)
+    data: dict[str, Any]
+    (data,) = json.loads(node.proto.json)
     return data
 
 

@@ -37,7 +37,7 @@ def board() -> AppTest:
 
 def sent(board: AppTest) -> dict:
     """What the browser got."""
-    return json.loads(board.get("bidi_component")[0].proto.json)
+    return json.loads(board.get("bidi_component")[0].proto.json)[0]
 
 
 def drop(board: AppTest, codes: object, stamp: str | None = None) -> AppTest:

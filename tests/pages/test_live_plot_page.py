@@ -28,7 +28,7 @@ def page(race: str) -> None:
 def sent(race: str) -> list[dict]:
     app = AppTest.from_function(page, args=(race,)).run()
     assert not app.exception
-    return [json.loads(node.proto.json) for node in app.get("bidi_component")]
+    return [json.loads(node.proto.json)[0] for node in app.get("bidi_component")]
 
 
 def test_a_page_sends_the_figures_and_the_address_of_the_script(own_home: Path) -> None:

@@ -37,8 +37,14 @@ for x, y in loader:
 
 
 def take_home(spec: PartitionSpec, config: RaceConfig | None, tree: LayerTree) -> None:
-    """Draw downloads and snippets for the partition on the board."""
-    with st.expander("Take it with you"):
+    """Draw downloads and snippets for the partition on the board.
+
+    Drawn only when unfolded: the browser fetches and runs 2 MB of Streamlit's code for them.
+    """
+    folder = st.expander("Take it with you", key="in:take_home", on_change="rerun")
+    if not folder.open:
+        return
+    with folder:
         left, right = st.columns(2, gap="medium")
         with left:
             _file(spec, tree)

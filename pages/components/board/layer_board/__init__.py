@@ -68,7 +68,8 @@ def layer_board(
     _require_fit(seed["codes"], unit_count, len(groups))
     data = {"board": key, "tree": tree_id, "rows": list(rows), "groups": list(groups), "disabled": disabled}
     data["assign"] = {"stamp": seed["stamp"], "codes": seed["codes"]}
-    result = _board(key=key, data=data, on_assign_change=lambda: None)
+    # Not the dict itself: Streamlit would import pandas, for half a second, to look for tables among its values.
+    result = _board(key=key, data=[data], on_assign_change=lambda: None)
     dropped = _valid_drop(result.get("assign"), seed["stamp"], unit_count, len(groups))
     if dropped is not None:
         st.session_state[_codes_key(key)] = dropped

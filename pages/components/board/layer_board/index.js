@@ -9,7 +9,7 @@ import { rowKey } from "./rows.js";
 const MOUNTED = new WeakMap();
 
 /** Streamlit calls this at mount and whenever data or theme changed; what it returns, at unmount. */
-export default function mount({ parentElement, data, setStateValue }) {
+export default function mount({ parentElement, data: [data], setStateValue }) {
   if (!MOUNTED.has(parentElement)) MOUNTED.set(parentElement, wire(parentElement.querySelector(".board")));
   MOUNTED.get(parentElement).board.update(data, setStateValue);
   return () => {

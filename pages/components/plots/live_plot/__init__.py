@@ -29,7 +29,7 @@ FRONTEND = Path(__file__).parent / "frontend"
 
 _LOADER = """
 export default (component) => {
-  const script = import(new URL(component.data.script, location.origin).href);
+  const script = import(new URL(component.data[0].script, location.origin).href);
   script.then((plots) => plots.draw(component));
   return () => script.then((plots) => plots.close(component.parentElement));
 };
@@ -49,7 +49,7 @@ def live_plot(races: Sequence[tuple[str, RaceCurves]], axis: Axis, key: str) -> 
         axis: what x counts: "seconds" (of training), "steps" or "epochs".
         key: of this plot in the page.
     """
-    _plot(key=key, data={**_race_payload(tuple(races), axis), "script": _script_url()})
+    _show(_race_payload(tuple(races), axis), key)
 
 
 def sweep_plot(sweep: Sequence[tuple[float, float | None]], key: str) -> None:
@@ -59,8 +59,12 @@ def sweep_plot(sweep: Sequence[tuple[float, float | None]], key: str) -> None:
         sweep: target (fraction) and speed-up, None where the target was not reached.
         key: of this plot in the page.
     """
-    payload = {**pack(sweep_figure(sweep)), "summary": sweep_summary(sweep)}
-    _plot(key=key, data={**payload, "script": _script_url()})
+    _show({**pack(sweep_figure(sweep)), "summary": sweep_summary(sweep)}, key)
+
+
+def _show(payload: dict[str, Any], key: str) -> None:
+    # Not the dict itself: Streamlit would look for tables among its values, at every refresh.
+    _plot(key=key, data=[{**payload, "script": _script_url()}])
 
 
 @lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ let loading = null;
 /** Bring the plot in `component.parentElement` up to date. */
 export async function draw(component) {
   const plot = plots.get(component.parentElement) ?? open(component.parentElement);
-  plot.data = component.data;
+  [plot.data] = component.data;
   if (!plot.data.figure) await idle(); // nothing to show yet: let the rest of the page appear before plotly is read
   await loadPlotly();
   refresh(plot);
