@@ -43,8 +43,11 @@ def main_settings(groups: tuple[GroupSpec, ...]) -> DeltaGenerator:
 
 
 def more_settings() -> None:
-    """Draw the folded settings."""
-    with st.expander("More settings"):
+    """Draw the folded settings, once they are unfolded: twenty widgets are a tenth of a new page's time."""
+    folder = st.expander("More settings", key="in:more_settings", on_change="rerun")
+    if not folder.open:
+        return
+    with folder:
         left, middle, right = st.columns(3, gap="medium")
         with left:
             st.markdown("**Weights and data**")

@@ -20,14 +20,20 @@ from multirate_core.layers.tree import LayerTree
 from multirate_core.store.queue import take_turn
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("in:more_settings", "in:take_home")
 TIMEOUT_S = 60  # a loaded machine is slow, not wrong
 
 
 def open_app(page: str = "", **params: str | list[str]) -> AppTest:
-    """A new session: the address `/?params` typed into a browser, and then perhaps another page chosen."""
+    """A new session: the address `/?params` typed into a browser, and then perhaps another page chosen.
+
+    The folded parts of the Explore page are open, as a click opens them.
+    """
     session = AppTest.from_file(str(ROOT / "app.py"), default_timeout=TIMEOUT_S)
     for name, value in params.items():
         session.query_params[name] = value
+    for folder in FOLDERS:
+        session.session_state[folder] = True
     session.run()
     return session.switch_page(page).run() if page else session
 

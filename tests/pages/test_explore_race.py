@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from plot_races import config, partition, recorders
 from sessions import (
+    FOLDERS,
     address,
     button,
     component,
@@ -96,6 +97,24 @@ def test_every_setting_reaches_the_race_that_is_submitted(running: str) -> None:
     fast = {arm.name: [rule.pattern for rule in arm.partition.rules if rule.group == "fast"] for arm in submitted.arms}
     assert fast == {"frozen": ["*"], "multirate": ["*"], "ours": ["fc"]}
     assert {group.period for arm in submitted.arms for group in arm.partition.groups} == {1, 4}
+
+
+def test_settings_hold_while_their_part_of_the_page_is_folded_and_are_in_the_race(running: str) -> None:
+    session = open_app(dev="cpu", lr="0.5", drift="0")
+    session.number_input(key=field_key("seeds")).set_value(3).run()
+    for folder in FOLDERS:
+        session.session_state[folder] = False
+    session.run()
+    assert is_well(session)
+    assert not session.code
+    assert field_key("lr") not in [each.key for each in session.number_input]
+    press(session, "Race")
+    raced = waiting_race()
+    assert (raced.recipe.lr, len(raced.seeds), raced.arms[1].drift) == (0.5, 3, False)
+    session.session_state["in:more_settings"] = True
+    session.run()
+    assert session.number_input(key=field_key("lr")).value == 0.5
+    assert session.number_input(key=field_key("seeds")).value == 3
 
 
 def test_a_race_behind_another_waits_says_so_and_can_leave_the_queue(running: str) -> None:

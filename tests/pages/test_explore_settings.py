@@ -53,14 +53,8 @@ EXTREME = Settings(
 )
 
 
-def unfolded(session: AppTest) -> AppTest:
-    """With the folder of the files and lines to take away open, as a click opens it."""
-    session.session_state["in:take_home"] = True
-    return session.run()
-
-
 def upload(session: AppTest, content: bytes, name: str = "net.multirate.json") -> AppTest:
-    unfolded(session).file_uploader(key="in:file").upload(name, content, "application/json")
+    session.file_uploader(key="in:file").upload(name, content, "application/json")
     return session.run()
 
 
@@ -218,8 +212,7 @@ def test_a_pin_in_the_address_called_like_an_arm_is_refused_and_can_be_removed()
 
 def test_the_command_line_names_the_board_and_says_what_it_cannot_name() -> None:
     session = open_app()
-    assert not session.code  # it waits for the click
-    line, snippet = (each.value for each in unfolded(session).code)
+    line, snippet = (each.value for each in session.code)
     assert line.endswith("--arms sgd,multirate --fast-pattern fc --k 5 --json")
     assert "('fc', 'fast')" in snippet
     pin(session, "ours")
