@@ -58,7 +58,7 @@ _ALL = (
         note="A ResNet-18 without pretraining learns pictures of clothes. Needs the 31 MB data set.",
         model=ModelConfig("resnet18", "none"),
         data=DataConfig("fashion_mnist"),
-        recipe=Recipe(lr=0.01, momentum=0.9, batch_size=64),
+        recipe=Recipe(lr=0.003, momentum=0.9, batch_size=64),
         budget=Budget(epochs=1),
         fast="last_block_head",
     ),
