@@ -69,7 +69,8 @@ def _hints_at_gpu() -> bool:
 def _cache_key() -> str:
     """Return what the answer depends on."""
     visible = [os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")]
-    return json.dumps([_torch_version(), *visible])
+    present = sorted(path.name for path in Path("/dev").glob("nvidia[0-9]*"))  # a container may get fewer next time
+    return json.dumps([_torch_version(), *visible, *present])
 
 
 @lru_cache
@@ -102,6 +103,8 @@ def _ask(key: str) -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         logging.getLogger(__name__).warning("the devices could not be found out, using the CPU: %s", error)
         return CPU_ONLY
+    if devices == CPU_ONLY:  # with a GPU in the machine: its driver may be back the next time
+        return devices
     try:
         _keep(key, devices)
     except (OSError, StoreError) as error:  # the next server asks again

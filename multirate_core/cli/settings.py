@@ -61,7 +61,7 @@ def model_config(options: Namespace, chosen: RacePreset) -> ModelConfig:
     model = replace(chosen.model, **_given(options, name="model", weights="weights"))
     model_info(model.name)
     if model.weights not in ("pretrained", "none"):  # the worker may run elsewhere than in this folder
-        model = replace(model, weights=str(Path(model.weights).expanduser().resolve()))
+        model = replace(model, weights=_full_path(model.weights))
     return model
 
 
@@ -73,8 +73,15 @@ def data_config(options: Namespace, chosen: RacePreset) -> DataConfig:
     if given.get("train_images") == 0:  # all of them, where the preset takes fewer
         given["train_images"] = None
     if "path" in given:
-        given["path"] = str(Path(given["path"]).expanduser().resolve())
+        given["path"] = _full_path(given["path"])
     return replace(base, **given, download=options.download or base.download)
+
+
+def _full_path(text: str) -> str:
+    try:
+        return str(Path(text).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # an unknown ~user, a loop of links, a null byte
+        raise ConfigError(f"{text[:200]!r} is not a path that can be followed: {error}. Check it.") from error
 
 
 def layer_tree(model: ModelConfig, data: DataConfig) -> LayerTree:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +58,25 @@ def _find(official: Any, folder: Path) -> Path | None:
 
 
 def _download(official: Any, home: Path) -> Path:
+    """Fetch and unpack the official files; a set unpacked in part never stands where it would be found."""
+    place, draft = home / str(official.base_folder), home / f"{official.base_folder}.unpacking"
+    shutil.rmtree(draft, ignore_errors=True)
     try:
         with patience():
-            download_and_extract_archive(official.url, str(home), filename=official.filename, md5=official.tgz_md5)
-    except FAILURES as error:
+            download_and_extract_archive(
+                official.url, str(home), str(draft), filename=official.filename, md5=official.tgz_md5
+            )
+    except (*FAILURES, EOFError, tarfile.TarError) as error:
         raise DownloadError(
             f"{official.filename} cannot be downloaded: {error}. Unpack it from another machine into {home}, or give "
             "the folder that holds it."
         ) from error
-    return home / str(official.base_folder)
+    place.mkdir(exist_ok=True)
+    without_it = official.test_list[0][0]  # no set is found without this file, so it goes last
+    for file in sorted((draft / place.name).iterdir(), key=lambda file: file.name == without_it):
+        file.replace(place / file.name)
+    shutil.rmtree(draft, ignore_errors=True)
+    return place
 
 
 def _read_batch(path: Path, num_classes: int) -> tuple[Tensor, Tensor]:

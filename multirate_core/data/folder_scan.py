@@ -46,6 +46,13 @@ def list_folder(folder: Path, seed: int = 0) -> FolderListing:
             differ from its training classes.
     """
     require_folder(folder)
+    try:
+        return _list_folder(folder, seed)
+    except OSError as error:
+        raise _unreadable(Path(error.filename or folder), error) from error
+
+
+def _list_folder(folder: Path, seed: int) -> FolderListing:
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
     test_folders = [folder / name for name in TEST_FOLDERS if train_folder != folder and (folder / name).is_dir()]
     class_names, rows = _list_classes(train_folder)
@@ -71,10 +78,17 @@ def split_rows(labels: Sequence[int], seed: int, share: float = TEST_SHARE) -> t
     """
     shuffled = random.Random(seed)
     test: set[int] = set()
-    for label in sorted(set(labels)):
-        rows = [row for row, own in enumerate(labels) if own == label]
+    for _, rows in sorted(rows_by_label(labels).items()):
         test.update(shuffled.sample(rows, max(1, round(share * len(rows)))))
     return [row for row in range(len(labels)) if row not in test], sorted(test)
+
+
+def rows_by_label(labels: Sequence[int]) -> dict[int, list[int]]:
+    """Return the row numbers of every label, in rising order."""
+    rows: dict[int, list[int]] = {}
+    for row, label in enumerate(labels):
+        rows.setdefault(label, []).append(row)
+    return rows
 
 
 def require_folder(folder: Path) -> None:
@@ -87,7 +101,11 @@ def require_folder(folder: Path) -> None:
     except NotADirectoryError as error:
         raise DataError(f"{folder} is a file; a folder with one folder of images per class is needed.") from error
     except OSError as error:
-        raise DataError(f"the folder {folder} cannot be read: {error.strerror}. Check its permissions.") from error
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: OSError) -> DataError:
+    return DataError(f"the folder {folder} cannot be read: {error.strerror}. Check the path and its permissions.")
 
 
 def _list_classes(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
@@ -113,7 +131,7 @@ def _list_classes(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]
 def _images_below(folder: Path) -> Iterator[Path]:
     """Yield every image below a folder; linked folders are followed, each real folder once."""
     seen: set[Path] = set()
-    for parent, subfolders, files in os.walk(folder, followlinks=True, onerror=_raise_unreadable):
+    for parent, subfolders, files in os.walk(folder, followlinks=True, onerror=_raise):
         real = Path(parent).resolve()
         if real in seen:
             subfolders.clear()
@@ -125,8 +143,8 @@ def _images_below(folder: Path) -> Iterator[Path]:
                 yield Path(parent) / name
 
 
-def _raise_unreadable(error: OSError) -> None:
-    raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}. Check its permissions.") from error
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _split(class_names: tuple[str, ...], rows: list[tuple[Path, int]], folder: Path, seed: int) -> FolderListing:

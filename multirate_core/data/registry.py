@@ -7,6 +7,7 @@ from collections.abc import Callable
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import data_info, require_num_classes
 from multirate_core.data.split import DataSplit, limited_rows, require_memory, with_channels
+from multirate_core.errors import DataError
 
 __all__ = ["DataSplit", "load"]
 
@@ -26,6 +27,13 @@ def load(config: DataConfig, *, seed: int, image_size: int, channels: int, say: 
         ConfigError: fewer classes asked for than the data has.
         DownloadError: the files have to be downloaded and the network does not give them.
     """
+    try:
+        return _load(config, seed, image_size, channels, say)
+    except OSError as error:  # what the readers did not expect: a file that may not be opened, a disk that failed
+        raise DataError(f"{error.filename or config.name} cannot be read: {error.strerror or error}.") from error
+
+
+def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
     info = data_info(config.name)
     # Each reader is loaded when it is needed: what they import takes seconds, and a race should start at once.
     if info.source == "folder":

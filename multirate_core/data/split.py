@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from multirate_core.data.folder_scan import rows_by_label
 from multirate_core.errors import DataError
 
 MEMORY_SHARE: Final = 0.6  # of the available memory: what a data set may take
@@ -70,8 +71,8 @@ def limited_rows(labels: Sequence[int], count: int | None, seed: int) -> list[in
     while sum(quotas.values()) > count:  # classes that had less than one row's share took it from others
         quotas[max(quotas, key=lambda label: quotas[label])] -= 1
     shuffled = random.Random(seed)
-    rows = [shuffled.sample([i for i, own in enumerate(labels) if own == label], quotas[label]) for label in quotas]
-    return sorted(row for group in rows for row in group)
+    members = rows_by_label(labels)
+    return sorted(row for label, quota in quotas.items() for row in shuffled.sample(members[label], quota))
 
 
 def require_memory(images: int, channels: int, image_size: int) -> None:

@@ -60,7 +60,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         raise WeightsError(
             f"weights must be 'pretrained', 'none' or a file that ends in {', '.join(SUFFIXES)}, got {str(path)!r}."
         )
-    if not path.is_file():
+    try:
+        present = path.is_file()
+    except OSError as error:  # a folder above it that may not be entered, a name that is too long
+        reason = f"{error.strerror}. Check the path and its permissions"
+        raise WeightsError(f"the weights file {str(path)[:200]} cannot be read: {reason}.") from error
+    if not present:
         raise WeightsError(f"there is no weights file {path}. Check the path, or use weights 'none'.")
     content, notes = _unwrap(_open(path), path)
     tensors = _require_tensors(content, path)

@@ -145,6 +145,8 @@ BAD = {
     "--partition /no/such/file.json": "/no/such/file.json",
     "--data folder": "path",
     "--data folder --data-path /no/such/folder": "/no/such/folder",
+    "--data folder --data-path '~no_such_user/x'": "~no_such_user/x",
+    "--weights '~no_such_user/x.pth'": "~no_such_user/x.pth",
     "--inline --background": "only one",
     "--no-such-option": "--no-such-option",
 }

@@ -153,6 +153,25 @@ def test_a_download_goes_to_the_projects_folder_even_if_a_path_is_given(
     (tmp_path / "mine").mkdir()
     assert len(read("cifar10", tmp_path / "mine", download=True).train_images) == 20
     assert not list((tmp_path / "mine").iterdir())
+    assert not list((own_home / "data").glob("*.unpacking"))
+
+
+def test_a_download_that_breaks_off_while_it_is_unpacked_leaves_no_set_behind(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        tar.add(small_cifar(tmp_path / "source") / "cifar-10-batches-py", "cifar-10-batches-py")
+    (own_home / "data").mkdir(parents=True)
+    whole = own_home / "data" / CIFAR10.filename
+    whole.write_bytes(archive.getvalue()[:-2000])
+    monkeypatch.setattr(CIFAR10, "tgz_md5", None)
+    with pytest.raises((DownloadError, DataError)):
+        read("cifar10", None, download=True)
+    with pytest.raises(DataError, match="is not in"):
+        read("cifar10", None)
+    whole.write_bytes(archive.getvalue())
+    assert len(read("cifar10", None, download=True).train_images) == 20
 
 
 def test_the_real_cifar_subset_is_read_and_its_notes_say_what_it_is() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +154,20 @@ def test_unfit_folders_are_named_with_the_reason(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_read_is_named_with_the_systems_reason(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"xxx cannot be read: File name too long"):
         read(tmp_path / ("x" * 300))
+
+
+def test_a_part_of_the_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = draw_folder(tmp_path, {"red": 5, "blue": 5})
+    listed = os.scandir
+
+    def refuse(path: str | Path) -> Iterator[os.DirEntry[str]]:  # root, who may run the tests, may read everything
+        if str(path).endswith("red"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"red cannot be read: Permission denied"):
+        read(root)
 
 
 def test_test_classes_that_differ_from_the_training_classes_are_listed(tmp_path: Path) -> None:

@@ -216,6 +216,8 @@ def test_a_whole_model_and_a_torchscript_archive_are_refused(tmp_path: Path) -> 
 def test_a_missing_file_and_a_strange_suffix_say_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no weights file.*gone\.pth"):
         build(ModelConfig("resnet18", str(tmp_path / "gone.pth")), 10, 3, 32)
+    with pytest.raises(WeightsError, match=r"cannot be read: File name too long"):
+        build(ModelConfig("resnet18", str(tmp_path / ("x" * 300 + ".pth"))), 10, 3, 32)
     with pytest.raises(WeightsError, match=r"'pretrained', 'none' or a file that ends in \.pth"):
         build(ModelConfig("resnet18", "imagenet"), 10, 3, 32)
 
