@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page
 
 from benchmarks import races, run, stopwatch
-from benchmarks.app_under_test import chromium, open_page, server
+from benchmarks.app_under_test import Server, chromium, open_page, server
 from benchmarks.figures import Figure, Result, Target
 from benchmarks.live import wait_plot
 from multirate_core import home, store
@@ -39,12 +39,13 @@ def measure(quick: bool) -> Result:
     with run.fresh_home():
         races_of_pairs = [_pair(number) for number in range(pairs)]
     with run.fresh_home() as folder, server() as app, chromium() as browser:
-        alone, beside, clicks = _beside_a_tab(browser, app.address, folder, rounds, phase_s)
+        alone, beside, clicks, cpu = _beside_a_tab(browser, app, folder, rounds, phase_s)
     figures = [
         Figure("recorder_cost", "steps per wall second that recording costs", "%", _losses(races_of_pairs), RECORDING),
         Figure("recording_share", "wall time booked as recording", "%", [each.share for each, _ in races_of_pairs]),
         Figure("click_ms", "click on the board → page updated, during a race", "ms", clicks, CLICK_MS),
         Figure("busy_tab_cost", "steps per wall second that a busy tab costs", "%", _lost(alone, beside), BUSY_TAB),
+        Figure("busy_tab_server_cpu", "of one core, what the server used for the busy tab", "%", cpu),
     ]
     details = {
         "steps_per_s_recorded": [round(each.rate, 2) for each, _ in races_of_pairs],
@@ -89,19 +90,20 @@ def _lost(without: Sequence[float], burdened: Sequence[float]) -> list[float]:
 
 
 def _beside_a_tab(
-    browser: Browser, address: str, folder: Path, rounds: int, phase_s: float
-) -> tuple[list[float], list[float], list[float]]:
-    """Return the steps per second alone and beside a busy tab, and the milliseconds of every click."""
+    browser: Browser, app: Server, folder: Path, rounds: int, phase_s: float
+) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Return steps per second alone and beside a busy tab, milliseconds of every click, the server's CPU in percent."""
     backend = LocalProcess(home.store_path())
     race = backend.submit(races.config("--preset", "digits", "--seconds", "3600"))
     counter = StepCounter(folder / home.store_path().name, race)
-    alone, beside, clicks = [], [], []
+    alone, beside, clicks, cpu = [], [], [], []
     try:
         counter.wait_for_steps()
         for _ in range(rounds):
             alone.append(_quiet_phase(counter, phase_s))
-            rate, took = _busy_phase(browser, f"{address}/?race={race}", counter, phase_s)
+            rate, took, share = _busy_phase(browser, app, race, counter, phase_s)
             beside.append(rate)
+            cpu.append(share)
             clicks += took
             run.say(f"{alone[-1]:.1f} steps/s alone, {rate:.1f} beside a tab, clicks {[round(ms) for ms in took]} ms")
     finally:
@@ -109,7 +111,7 @@ def _beside_a_tab(
         backend.request(race, "stop")
     while backend.status(race).state != "ended":
         time.sleep(races.POLL_S)
-    return alone, beside, clicks
+    return alone, beside, clicks, cpu
 
 
 def _quiet_phase(counter: StepCounter, phase_s: float) -> float:
@@ -119,20 +121,23 @@ def _quiet_phase(counter: StepCounter, phase_s: float) -> float:
     return counter.rate(begun, time.monotonic())
 
 
-def _busy_phase(browser: Browser, address: str, counter: StepCounter, phase_s: float) -> tuple[float, list[float]]:
-    page = open_page(browser, address)
+def _busy_phase(
+    browser: Browser, app: Server, race: str, counter: StepCounter, phase_s: float
+) -> tuple[float, list[float], float]:
+    page = open_page(browser, f"{app.address}/?race={race}")
     wait_plot(page)
     stopwatch.install(page)
     page.wait_for_timeout(SETTLE_S * 1e3)
     clicks: list[float] = []
-    begun = time.monotonic()
+    begun, cpu_s = time.monotonic(), app.cpu_seconds()
     while time.monotonic() < begun + phase_s:
         next_click = time.monotonic() + CLICK_EVERY_S
         clicks.append(stopwatch.reaction_ms(page, lambda: _move_first(page, to_fast=len(clicks) % 2 == 0)))
         page.wait_for_timeout(max(0.0, 1e3 * (next_click - time.monotonic())))
-    rate = counter.rate(begun, time.monotonic())
+    ended = time.monotonic()
+    share = 100 * (app.cpu_seconds() - cpu_s) / (ended - begun)
     page.context.close()
-    return rate, clicks
+    return counter.rate(begun, ended), clicks, share
 
 
 def _move_first(page: Page, to_fast: bool) -> None:
