@@ -78,7 +78,7 @@ def _frozen(model: nn.Module, partition: Partition, recipe: Recipe) -> ArmOptimi
     fast: list[nn.Parameter] = []
     for group in param_groups(partition, model):
         if group["period"] == 1:
-            fast += [entry[1] if isinstance(entry, tuple) else entry for entry in group["params"]]
+            fast += group["params"]
     if not fast:
         raise PartitionError("no parameter is in a group of period 1: nothing would train. Move one to the fast group.")
     trained = {id(weight) for weight in fast}

@@ -43,6 +43,16 @@ def require_number(
         raise ConfigError(f"{name} must be a finite number {allowed}, got {value!r}.")
 
 
+def require_text(name: str, value: str) -> None:
+    """Raise ConfigError unless `value` can be written as UTF-8: half a surrogate pair cannot."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            f"{name} must be text that UTF-8 can hold, got {value!a} with half a surrogate pair. Write another text."
+        ) from error
+
+
 def require_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     """Raise ConfigError unless `value` is one of `allowed`."""
     if value not in allowed:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from multirate_core.checks import require_choice, require_number, require_period, require_whole
+from multirate_core.checks import require_choice, require_number, require_period, require_text, require_whole
 from multirate_core.errors import ConfigError
 
 CONFIG_VERSION = 1
 MAX_SEEDS = 100
 MAX_ARMS = 12
+MAX_FACTOR = 1e30  # of lr and weight decay: even times the longest period, 1,000,000, it is a float32
 
 ArmKind = Literal["sgd", "multirate", "frozen"]
 BadImages = Literal["refuse", "skip"]
@@ -69,9 +70,9 @@ class Recipe:
     """How every arm trains: the same numbers for all of them.
 
     Args:
-        lr: per-step size h/k, what plain SGD would use; > 0.
+        lr: per-step size h/k, what plain SGD would use; > 0 and <= 1e30.
         momentum: 0 <= momentum < 1.
-        weight_decay: >= 0, added to the gradient (L2).
+        weight_decay: >= 0 and <= 1e30, added to the gradient (L2).
         batch_size: images per step, >= 1.
     """
 
@@ -81,9 +82,9 @@ class Recipe:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        require_number("lr", self.lr, above=0.0)
+        require_number("lr", self.lr, above=0.0, most=MAX_FACTOR)
         require_number("momentum", self.momentum, least=0.0, below=1.0)
-        require_number("weight_decay", self.weight_decay, least=0.0)
+        require_number("weight_decay", self.weight_decay, least=0.0, most=MAX_FACTOR)
         require_whole("batch_size", self.batch_size, 1, 65_536)
 
 
@@ -116,6 +117,7 @@ class GroupSpec:
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > 40:
             raise ConfigError(f"a group's name has 1 to 40 characters, got {self.name!r}. Choose another name.")
+        require_text("a group's name", self.name)
         require_period(self.period)
 
 
@@ -125,6 +127,10 @@ class Rule:
 
     pattern: str
     group: str
+
+    def __post_init__(self) -> None:
+        require_text("a pattern", self.pattern)
+        require_text("a pattern's group", self.group)
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,8 @@ class PartitionSpec:
             raise ConfigError(
                 f"no group has period 1, got {periods}: on some steps nothing would be due. Set one period to 1."
             )
+        require_text("a partition's model", self.model)
+        require_text("a partition's fingerprint", self.fingerprint)
         for rule in self.rules:
             if rule.group not in names:
                 raise ConfigError(f"the pattern {rule.pattern!r} names the group {rule.group!r}; allowed: {names}.")

@@ -42,6 +42,7 @@ class StepsRecorded:
         loss: minibatch loss at each step ("f").
         step_seconds: duration of each step, in seconds ("f").
         due: bit g is set where group g had a gradient at that step; group order of the arm's partition ("Q").
+        epochs: done after the last step, with fraction; 0 if whoever recorded the steps does not know.
     """
 
     lane: int
@@ -50,6 +51,7 @@ class StepsRecorded:
     loss: array[float]
     step_seconds: array[float]
     due: array[int]
+    epochs: float = 0.0
 
 
 @dataclass(frozen=True)

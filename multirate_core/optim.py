@@ -39,18 +39,21 @@ def multirate_sgd(
     """Move the parameters of one group by one step, in place, and return their momenta.
 
     In the paper's letters: `theta` is θ_S or θ_F, `p` is p_S or p_F, `gradient` is ∇L of this minibatch, `momentum`
-    is μ, `weight_decay` is λ, `period` is k, and `lr` is h/k. With a gradient: p := μ p + (∇L + λ θ). Then, at every
-    step, θ := θ − (h/k) p; without drift instead θ := θ − h p at the steps with a gradient only.
+    is μ, `weight_decay` is λ, `period` is k, and `lr` is h/k. With a gradient: p := μ p + (∇L + λ θ). Then
+    θ := θ − (h/k) p; only without drift and with a gradient it is θ := θ − h p, the whole cycle at once.
+
+    Without a gradient the group moves by (h/k) p whatever `drift` says: so a group whose drift is switched off in the
+    middle of a cycle drifts to its end. Do not call it between two refreshes for a group that should rest.
 
     Args:
         theta: parameters, at least one, any shapes; changed in place.
         p: one momentum per parameter, changed in place; None before a parameter's first gradient.
-        gradient: one gradient per parameter, never changed; None on a step between two refreshes, which drifts.
+        gradient: one gradient per parameter, never changed; None on a step on which the group drifts.
         lr: per-step size, >= 0.
         momentum: 0 <= momentum < 1; 0 makes p the gradient itself (the returned tensors may be those of `gradient`).
         weight_decay: >= 0.
         period: steps from one gradient to the next, >= 1.
-        drift: whether the group moves at every step.
+        drift: False moves the group by k steps at once when it has a gradient, True by one.
 
     Source: Vlaar & Leimkuhler, ICML 2022 (arXiv 2106.10771), Algorithm 1; without drift: their poster.
     """

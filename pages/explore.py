@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from multirate_core.config import RaceConfig
-from multirate_core.errors import MultirateError
+from multirate_core.errors import MultirateError, RaceNotFoundError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import links
 from multirate_core.partition.partition import Partition, to_spec
@@ -51,8 +51,7 @@ def page() -> None:
         race_panel(st.session_state.race)
     with notices:
         _show_problems()
-    link = links.encode(partition, source.tree) if partition and source.tree else st.session_state.link
-    state.publish(link, st.session_state.pins, st.session_state.race)
+    state.publish(_link(partition, source.tree), st.session_state.pins, st.session_state.race)
 
 
 def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceConfig | None]:
@@ -72,6 +71,15 @@ def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceC
     return partition, None if source.problem else config
 
 
+def _link(partition: Partition | None, tree: LayerTree | None) -> str:
+    """Return the partition's link; without a tree the one still to be shown, while unusable the last usable one."""
+    if tree is None:
+        return str(st.session_state.link)
+    if partition is not None:
+        st.session_state.usable_link = links.encode(partition, tree)
+    return str(st.session_state.usable_link)
+
+
 def _race_button(config: RaceConfig | None) -> None:
     if not st.button("Race", type="primary", icon=":material/flag:", disabled=config is None, width="stretch"):
         return
@@ -89,6 +97,8 @@ def _restore() -> None:
     st.session_state.restore = False
     try:
         row = backend().status(st.session_state.race)
+    except RaceNotFoundError:
+        return  # the race's place on the page says so
     except MultirateError as error:
         st.session_state.problems.append(str(error))
         return

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from multirate_core.checks import require_period
-from multirate_core.config import GroupSpec
+from multirate_core.config import GroupSpec, Rule
 from multirate_core.errors import PartitionError
-from multirate_core.partition.partition import Partition, param_groups, shorten
-from multirate_core.partition.patterns import matches
+from multirate_core.partition.partition import Partition, first_matches, param_groups, shorten
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,19 +28,20 @@ def param_groups_by_rules(
         Groups with "params", "name" and "period", ready for `MultirateSGD`.
 
     Raises:
-        PartitionError: a parameter that no rule matches, a rule for an unknown group, or nothing with period 1.
-        ConfigError: a period is no whole number >= 1.
+        PartitionError: a parameter that no rule matches, a rule that decides nothing (except a last rule "*"), a rule
+            for an unknown group, or nothing with period 1.
+        ConfigError: a period is no whole number >= 1, or a name or pattern is no text.
     """
     for period in periods.values():
         require_period(period)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    chosen = {name: _group_of(name, rules) for name in names}
-    missing = [name for name, group in chosen.items() if group is None]
+    known = {parameter: name for name, parameter in model.named_parameters()}
+    everywhere = model.named_parameters(remove_duplicate=False)
+    aliases = {name: known[parameter] for name, parameter in everywhere if name != known[parameter]}
+    written = tuple(Rule(pattern, group) for pattern, group in rules)
+    chosen = first_matches(written, list(known.values()), aliases, type(model).__name__)
+    missing = [name for name in names if name not in chosen]
     if missing:
         raise PartitionError(f"no rule matches {shorten(missing)}. Add a rule, or a last one for '*'.")
     groups = tuple(GroupSpec(name, period) for name, period in periods.items())
-    return param_groups(Partition(groups, {name: group for name, group in chosen.items() if group}), model)
-
-
-def _group_of(name: str, rules: Sequence[tuple[str, str]]) -> str | None:
-    return next((group for pattern, group in rules if matches(pattern, name)), None)
+    return param_groups(Partition(groups, {name: chosen[name] for name in names}), model)

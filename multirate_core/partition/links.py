@@ -139,8 +139,8 @@ def _write_groups(groups: tuple[GroupSpec, ...]) -> bytes:
 
 
 def _write_name(name: str) -> bytes:
-    raw = name.encode("utf-8", "surrogatepass")
-    return bytes([len(raw)]) + raw
+    raw = name.encode("utf-8")
+    return write_number(len(raw)) + raw
 
 
 def _read_groups(stream: Iterator[int]) -> tuple[GroupSpec, ...]:
@@ -153,11 +153,13 @@ def _read_groups(stream: Iterator[int]) -> tuple[GroupSpec, ...]:
         return tuple(_read_group(stream) for _ in range(count))
     except PartitionError:
         raise
-    except (ConfigError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise PartitionError("the link is damaged: the name of a group is no UTF-8 text. Copy it again.") from error
+    except ConfigError as error:
         raise PartitionError(f"the link is damaged: {error} Copy it again.") from error
 
 
 def _read_group(stream: Iterator[int]) -> GroupSpec:
     period = read_number(stream)
     raw = bytes(itertools.islice(stream, read_number(stream)))
-    return GroupSpec(raw.decode("utf-8", "surrogatepass"), period)
+    return GroupSpec(raw.decode("utf-8"), period)

@@ -79,7 +79,9 @@ def resolve(spec: PartitionSpec, tree: LayerTree) -> Partition:
             f"the partition was made for another model{made_for}, fingerprint {spec.fingerprint}; this is "
             f"{tree.model!r}, {tree.fingerprint}. Choose that model, or remove the fingerprint to try the patterns."
         )
-    chosen = _first_matches(spec.rules, tree)
+    known = [parameter.name for parameter in tree.parameters()]
+    aliases = {alias: parameter.name for parameter in tree.parameters() for alias in parameter.aliases}
+    chosen = first_matches(spec.rules, known, aliases, tree.model)
     names = [parameter.name for parameter in tree.trainable()]
     missing = [name for name in names if name not in chosen]
     if missing:
@@ -127,35 +129,42 @@ def param_groups(partition: Partition, model: nn.Module) -> list[dict[str, Any]]
     ]
 
 
-def _first_matches(rules: tuple[Rule, ...], tree: LayerTree) -> dict[str, str]:
-    index = PathIndex(parameter.name for parameter in tree.parameters())
+def first_matches(rules: tuple[Rule, ...], names: list[str], aliases: Mapping[str, str], model: str) -> dict[str, str]:
+    """Return the group of every parameter that a rule matches; the first such rule wins.
+
+    Args:
+        rules: in order.
+        names: of all parameters, also of those that do not train.
+        aliases: further name of a tied tensor -> its first name.
+        model: what messages call the model.
+
+    Raises:
+        PartitionError: a rule that decides nothing, except a last rule "*".
+    """
+    index = PathIndex(names)
     chosen: dict[str, str] = {}
     for number, rule in enumerate(rules):
         matched = index.matching(rule.pattern)
         fresh = [name for name in matched if name not in chosen]
         catch_all = rule.pattern == "*" and number == len(rules) - 1
         if not fresh and not catch_all:
-            raise PartitionError(_useless(rule, matched, tree))
+            raise PartitionError(_useless(rule, matched, names, aliases, model))
         chosen.update(dict.fromkeys(fresh, rule.group))
     return chosen
 
 
-def _useless(rule: Rule, matched: list[str], tree: LayerTree) -> str:
+def _useless(rule: Rule, matched: list[str], names: list[str], aliases: Mapping[str, str], model: str) -> str:
     if matched:
         return (
             f"the pattern {rule.pattern!r} decides nothing: earlier ones match {shorten(matched)}. "
             "Move it up or remove it."
         )
-    aliases = {alias: parameter.name for parameter in tree.parameters() for alias in parameter.aliases}
     for alias in PathIndex(aliases).matching(rule.pattern):
         return (
             f"the pattern {rule.pattern!r} matches only {alias}, which is the same tensor as {aliases[alias]}. "
             "Use that name: a tied tensor counts under its first one."
         )
-    return (
-        f"the pattern {rule.pattern!r} matches no parameter of {tree.model!r}. Its names look like "
-        f"{shorten([parameter.name for parameter in tree.parameters()])}."
-    )
+    return f"the pattern {rule.pattern!r} matches no parameter of {model!r}. Its names look like {shorten(names)}."
 
 
 def _refuse_names(partition: Partition, names: list[str], model: str, known: Iterable[str] = ()) -> None:

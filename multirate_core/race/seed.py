@@ -190,4 +190,6 @@ class SeedRace:
 
 
 def _steps(lane: Lane, piece: Piece) -> StepsRecorded:
-    return StepsRecorded(lane.number, piece.first_step, piece.train_seconds, piece.loss, piece.step_seconds, piece.due)
+    return StepsRecorded(
+        lane.number, piece.first_step, piece.train_seconds, piece.loss, piece.step_seconds, piece.due, lane.epochs
+    )

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
 
 from multirate_core.arms import ArmOptimizer, make_optimizer
 from multirate_core.config import ArmConfig, RaceConfig
 from multirate_core.data.split import DataSplit
+from multirate_core.errors import ConfigError
 from multirate_core.models.registry import BuiltModel
 from multirate_core.partition import Partition
 from multirate_core.training.batches import Images, TrainingOrder, drops_single
@@ -67,6 +69,9 @@ def warm_up(parts: RaceParts, built: BuiltModel, train: Images) -> None:
 
     The first steps of a process are slow (memory is fetched from the system, kernels are chosen); without this the
     first lane would pay for all. Each arm takes at least one step, then as many as fit into a second.
+
+    Raises:
+        ConfigError: BatchNorm gets one value per channel, from one image of one pixel, and cannot train on that.
     """
     begun = time.perf_counter()
     with kept(parts.device):
@@ -75,14 +80,27 @@ def warm_up(parts: RaceParts, built: BuiltModel, train: Images) -> None:
             batch_size = parts.config.recipe.batch_size
             order = TrainingOrder(train, batch_size, 0, drops_single(model, len(train), batch_size))
             for images, labels in order.take(WARM_UP_STEPS):
-                train_step(model, optimizer.optimizer, images, labels)
+                _first_step(model, optimizer.optimizer, images, labels)
                 if time.perf_counter() - begun > WARM_UP_S:
                     break
 
 
+def _first_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
+    """Take a step; say it in words if the batch is too small for BatchNorm."""
+    try:
+        train_step(model, optimizer, images, labels)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            f"BatchNorm cannot train on a batch of {len(labels)} where its feature map is one pixel, got images of "
+            f"{images.shape[-2]} × {images.shape[-1]}. Use a batch size ≥ 2 or larger images."
+        ) from error
+
+
 def _copy(
     parts: RaceParts, built: BuiltModel, arm: ArmConfig, partition: Partition | None
-) -> tuple[torch.nn.Module, ArmOptimizer]:
+) -> tuple[nn.Module, ArmOptimizer]:
     """Return a copy of the network on the device, in train mode, with the arm's optimiser."""
     model = copy.deepcopy(built.module).to(parts.device).train()
     return model, make_optimizer(arm, model, partition, parts.config.recipe)

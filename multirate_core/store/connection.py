@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from multirate_core import home, schema
 from multirate_core.errors import StoreError
 
 BUSY_TIMEOUT_S = 10.0
+
+
+def storable(text: str) -> str:
+    """Return a text that UTF-8 can hold; a byte of a file name that is no UTF-8 becomes a backslash and its number."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that makes every text storable on its way in."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> sqlite3.Cursor:  # type: ignore[override]
+        return super().execute(sql, _storable_row(parameters))
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> sqlite3.Cursor:  # type: ignore[override]
+        return super().executemany(sql, map(_storable_row, rows))
+
+
+def _storable_row(values: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(storable(value) if isinstance(value, str) else value for value in values)
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ def open_store(path: Path | str | None = None) -> Store:
     """
     place = home.store_path() if path is None else Path(path)
     with errors_in_words(place):
-        connection = sqlite3.connect(place, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(place, timeout=BUSY_TIMEOUT_S, isolation_level=None, factory=_Connection)
         try:
             connection.row_factory = sqlite3.Row
             _use_wal(connection, place)

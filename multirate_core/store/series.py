@@ -20,7 +20,7 @@ from multirate_core.events import (
     StepsRecorded,
 )
 from multirate_core.store import packing
-from multirate_core.store.connection import Store, reading, writing
+from multirate_core.store.connection import Store, reading, storable, writing
 from multirate_core.store.packing import StepColumns
 from multirate_core.store.rows import LaneRow, Request, evaluated, find, lane_row
 
@@ -104,9 +104,9 @@ def _write_steps(connection: sqlite3.Connection, race_id: str, lane: int, events
     for event in events:
         end = event.first_step + len(event.loss)
         done = connection.execute(
-            "UPDATE lanes SET recorded_steps = ?, steps = max(steps, ?), train_seconds = max(train_seconds, ?) "
-            "WHERE race = ? AND lane = ? AND recorded_steps = ?",
-            (end, end, event.train_seconds[-1], race_id, lane, event.first_step),
+            "UPDATE lanes SET recorded_steps = ?, steps = max(steps, ?), epochs = max(epochs, ?), "
+            "train_seconds = max(train_seconds, ?) WHERE race = ? AND lane = ? AND recorded_steps = ?",
+            (end, end, event.epochs, event.train_seconds[-1], race_id, lane, event.first_step),
         )
         if done.rowcount != 1:
             raise StoreError(f"lane {lane} of race {race_id}: step {event.first_step} does not follow the last one.")
@@ -143,7 +143,8 @@ def _write(connection: sqlite3.Connection, race_id: str, event: Event) -> None:
         connection.execute("INSERT INTO phases (race, at, text) VALUES (?, ?, ?)", (race_id, now, event.text))
     elif isinstance(event, EnvironmentFound):
         known = json.loads(find(connection, race_id)["environment"])
-        text = json.dumps({**known, **event.values}, ensure_ascii=False)
+        values = {name: storable(value) for name, value in event.values.items()}  # before JSON has its own backslashes
+        text = json.dumps({**known, **values}, ensure_ascii=False)
         connection.execute("UPDATE races SET environment = ? WHERE id = ?", (text, race_id))
     else:
         raise TypeError(f"the store cannot record {type(event).__name__}")

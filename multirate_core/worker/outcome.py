@@ -49,7 +49,7 @@ def after_events(lane_outcomes: Mapping[int, Outcome], stop_asked: bool) -> Endi
 def after_error(error: BaseException) -> Ending:
     """Return the ending of a race that an error ended."""
     if isinstance(error, KeyboardInterrupt):
-        return Ending("stopped", "interrupted in the middle of a step")
+        return Ending("stopped", "interrupted in the middle of its work")
     if ran_out_of_memory(error):
         first_line = (str(error).strip() or "memory was not enough").splitlines()[0].rstrip(".")
         return Ending("out_of_memory", f"{first_line}. Try a smaller batch size or smaller images.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from multirate_core.config import RaceConfig
-from multirate_core.errors import MultirateError, StoreError
+from multirate_core.errors import StoreError
 from multirate_core.events import Event, Outcome
 from multirate_core.machine import default_threads
 from multirate_core.store import RaceRow, Store, compact, finish, get_race
@@ -23,6 +23,7 @@ Control = Callable[[], Literal["go", "pause", "stop"]]
 Engine = Callable[[RaceConfig, Control], Iterator[Event]]
 
 WRITE_ENDING_WITHIN_S = 60.0
+UNWRITABLE = Ending("failed", "how it ended could not be written down; the end of its log says more.")
 
 
 def run_race(
@@ -46,8 +47,7 @@ def run_race(
         if own_process:
             signals.listen(pulse)
         ending = _train(store, race_id, run, pulse)
-        _write_ending(store, race_id, ending)
-    return ending.outcome
+        return _write_ending(store, race_id, ending)
 
 
 def _train(store: Store, race_id: str, run: Engine | None, pulse: Pulse) -> Ending:
@@ -66,7 +66,7 @@ def _train(store: Store, race_id: str, run: Engine | None, pulse: Pulse) -> Endi
         ending = after_error(error)
     try:
         recorder.flush()
-    except MultirateError as error:
+    except Exception as error:  # noqa: BLE001 - the outcome is worth more than the last steps
         say(f"worker: the last events could not be written: {error}")
     return ending
 
@@ -94,13 +94,27 @@ def _engine() -> Engine:
     return run
 
 
-def _write_ending(store: Store, race_id: str, ending: Ending) -> None:
-    """Write the outcome; a full disk may have space again a little later, and the outcome is worth waiting for."""
+def _write_ending(store: Store, race_id: str, ending: Ending) -> Outcome:
+    """Write the outcome and return it; if its details cannot be written, the race has failed and says so plainly."""
+    try:
+        _patiently(lambda: finish(store, race_id, ending.outcome, ending.message, ending.traceback))
+    except Exception as error:  # noqa: BLE001 - a race without an outcome would count as lost
+        say(f"worker: the ending ({ending.outcome}: {ending.message}) could not be written: {error!r}")
+        ending = UNWRITABLE
+        _patiently(lambda: finish(store, race_id, ending.outcome, ending.message))
+    try:
+        _patiently(lambda: compact(store, race_id))
+    except Exception as error:  # noqa: BLE001 - many small chunks read the same as a few large ones
+        say(f"worker: the steps were not joined: {error!r}")
+    return ending.outcome
+
+
+def _patiently(write: Callable[[], object]) -> None:
+    """Try again while the store refuses: a full disk may have space a little later, and an outcome is worth it."""
     deadline = time.monotonic() + WRITE_ENDING_WITHIN_S
     while True:
         try:
-            finish(store, race_id, ending.outcome, ending.message, ending.traceback)
-            compact(store, race_id)
+            write()
             return
         except StoreError as error:
             say(f"worker: {error}")

@@ -67,6 +67,8 @@ def start() -> None:
     st.session_state.race = race
     # A link that names only a race restores the whole screen from that race.
     st.session_state.restore = bool(race) and not set(params) - {RACE_PARAM}
+    st.session_state.usable_link = ""
+    st.session_state.request_problem = ("", "")  # the race whose request failed, and why
     st.session_state.groups = FAST_AND_SLOW
     st.session_state.tree = ""
     st.session_state.codes = ""
@@ -105,17 +107,33 @@ def open_race(race_id: str, config: RaceConfig | None = None) -> None:
 
 
 def publish(partition_link: str, pins: dict[str, str], race: str) -> None:
-    """Write the whole state into the URL, if it differs from what stands there."""
-    wanted: dict[str, str | list[str]] = dict(to_link(settings()))
-    if partition_link:
+    """Write the whole state into the URL, if it differs from what stands there.
+
+    While a race's configuration waits for its layer tree, only the race is written: a reload then restores it again.
+    """
+    restoring = "restore_config" in st.session_state
+    wanted: dict[str, str | list[str]] = {} if restoring else dict(to_link(settings()))
+    if partition_link and not restoring:
         wanted[PARTITION_PARAM] = partition_link
-    if pins:
+    if pins and not restoring:
         wanted[PIN_PARAM] = [f"{name}~{link}" for name, link in pins.items()]
     if race:
         wanted[RACE_PARAM] = race
     present = {name: st.query_params.get_all(name) for name in st.query_params}
     if present != {name: value if isinstance(value, list) else [value] for name, value in wanted.items()}:
         st.query_params.from_dict(wanted)
+
+
+def publish_axis() -> None:
+    """Write the x axis into the URL: its control redraws only the race's part of the page, and no `publish` follows."""
+    if "restore_config" in st.session_state:
+        return
+    name, _ = LINK_FIELDS["axis"]
+    value = to_link(settings()).get(name)
+    if value is not None:
+        st.query_params[name] = value
+    elif name in st.query_params:
+        del st.query_params[name]
 
 
 def _bounded(text: str, name: str) -> str:

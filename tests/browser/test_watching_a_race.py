@@ -181,6 +181,15 @@ def test_a_live_race_keeps_the_zoom_pauses_goes_on_and_is_the_same_in_two_tabs(
     wait_curves(other, paused_at)
     assert plot(page)["range"] == wanted
 
+    # The control redraws only the race's part of the page; the address follows all the same.
+    other.get_by_role("radio", name="Steps").click()
+    wait_link(other, "x", "steps")
+    other.reload()
+    expect(other.get_by_role("radio", name="Steps")).to_be_checked()
+    assert link(other)["x"] == "steps"
+    other.get_by_role("radio", name="Training seconds").click()
+    other.wait_for_function("!location.search.includes('x=')")
+
 
 def test_a_second_race_waits_in_the_queue_can_leave_it_and_starts_when_the_first_is_stopped(
     app: Server, open_page: OpenPage

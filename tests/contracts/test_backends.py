@@ -10,9 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
+from image_cases import draw_folder
 from scripted_engine import COMMAND, run, scripted
 
 from multirate_core import machine, store
@@ -279,3 +281,19 @@ def test_the_real_worker_trains_a_real_network_and_both_arms_are_tested(path: Pa
             assert len(tested) >= 2
         slow_due = store.steps_since(opened, race.id, 1).due >> 1
         assert slow_due.tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse file names that are no Unicode")
+@pytest.mark.parametrize(("bad_images", "outcome"), [("refuse", "failed"), ("skip", "finished")])
+def test_a_bad_image_whose_name_is_no_unicode_is_named_and_the_race_is_not_lost(
+    path: Path, tmp_path: Path, bad_images: Literal["refuse", "skip"], outcome: str
+) -> None:
+    folder = draw_folder(tmp_path / "images", {"blue": 8, "red": 8})
+    Path(os.fsdecode(os.fsencode(folder / "red") + b"/caf\xe9.jpg")).write_bytes(b"no picture")
+    data = DataConfig("folder", path=str(folder), bad_images=bad_images)
+    arms = (ArmConfig("SGD", "sgd"),)
+    config = RaceConfig(arms, ModelConfig("glyph_net", "none"), data, budget=Budget(epochs=1), device="cpu", threads=1)
+    backend = LocalProcess(path)
+    race = wait_for(backend, backend.submit(config), "ended", within_s=200)
+    assert race.outcome == outcome, race.message
+    assert "caf\\udce9.jpg" in (race.message if bad_images == "refuse" else race.environment["notes"])

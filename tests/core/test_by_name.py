@@ -67,6 +67,16 @@ def test_a_tied_tensor_counts_once_under_its_first_name() -> None:
     assert names_in(groups, model) == {"fast": ["decoder.bias"], "slow": ["encoder.weight", "encoder.bias"]}
 
 
+def test_a_pattern_for_the_second_name_of_a_tied_tensor_is_refused() -> None:
+    with pytest.raises(PartitionError, match=r"only decoder\.weight, which is the same tensor as encoder\.weight"):
+        param_groups_by_rules(Tied(), FAST_AND_SLOW, [("decoder.weight", "fast"), ("*", "slow")])
+
+
+def test_a_last_rule_for_the_rest_may_find_nothing_left() -> None:
+    groups = param_groups_by_rules(Plain(), {"all": 1}, [("conv", "all"), ("norm", "all"), ("fc", "all"), ("*", "all")])
+    assert len(groups[0]["params"]) == 5
+
+
 @pytest.mark.parametrize("build", [RootOwned, Attention])
 def test_what_a_module_owns_beside_its_children_has_names_too(build: type[nn.Module]) -> None:
     model = build()
@@ -80,6 +90,16 @@ def test_what_a_module_owns_beside_its_children_has_names_too(build: type[nn.Mod
         (FAST_AND_SLOW, [("fc", "fast")], "no rule matches conv.weight, norm.weight, norm.bias. Add a rule"),
         (FAST_AND_SLOW, [("*", "quick")], "unknown group 'quick'; allowed: ['fast', 'slow']"),
         (FAST_AND_SLOW, [("*", "slow")], "no parameter is in a group of period 1 (fast)"),
+        (
+            FAST_AND_SLOW,
+            [("fc", "fast"), ("boddy", "fast"), ("*", "slow")],
+            "the pattern 'boddy' matches no parameter of 'Plain'. Its names look like conv.weight",
+        ),
+        (
+            FAST_AND_SLOW,
+            [("fc", "fast"), ("fc.bias", "slow"), ("*", "slow")],
+            "the pattern 'fc.bias' decides nothing: earlier ones match fc.bias",
+        ),
         ({"a": 2, "b": 3}, [("*", "a")], "no group has period 1"),
         ({}, [("*", "a")], "a partition has 1 to 36 groups"),
         ({"fast": 1, "slow": 0}, [("*", "fast")], "period must be a whole number ≥ 1, got 0"),

@@ -5,18 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from plot_races import FULL_MS, SHORT_MS, STEPS_PER_EPOCH, config, recorders
+from plot_races import FULL_MS, SHORT_MS, STEPS_PER_EPOCH, Recorder, config, recorders
 
 from multirate_core import store as races
 from pages.components.plots import curves as curves_module
 from pages.components.plots.charts import race_figure, race_summary, sweep_figure, sweep_summary
 from pages.components.plots.curves import RaceCurves, race_curves
-from pages.components.plots.lines import COLOURS, MOST_LINES, lines_left_out, lines_of
+from pages.components.plots.lines import COLOURS, MARKERS, MOST_LINES, lines_left_out, lines_of
 from pages.components.plots.live_plot.wire import pack
 from pages.components.plots.strip import gradient_steps
 
@@ -195,6 +196,19 @@ def test_many_seeds_are_cut_to_the_newest(store: races.Store) -> None:
     assert "newest 24 of 40" in race_figure([("", curves)])["layout"]["annotations"][-4]["text"]
 
 
+def test_the_arms_of_six_races_differ_in_colour_or_marker(store: races.Store) -> None:
+    arms = (*config().arms, replace(config().arms[1], name="ours"))
+    laid_over = []
+    for number in range(6):
+        race = races.submit(store, replace(config(), arms=arms))
+        for lane in range(len(arms)):
+            Recorder(store, race, lane, 1).take(STEPS_PER_EPOCH)
+        laid_over.append((f"race {number}", race_curves(race, store.path)))
+    looks = [(line.colour, line.marker) for line in lines_of(laid_over)]
+    assert len(looks) == len(set(looks)) == 18
+    assert looks[:7] == list(zip(COLOURS, MARKERS, strict=True))
+
+
 def test_names_are_shown_as_they_are(store: races.Store) -> None:
     figure = race_figure([("<b>one</b>", raced(store))])
     assert {t["name"] for t in figure["data"]} == {"&lt;b&gt;one&lt;/b&gt; · sgd", "&lt;b&gt;one&lt;/b&gt; · multirate"}
@@ -223,3 +237,11 @@ def test_the_summary_says_the_newest_values_of_every_arm(store: races.Store) -> 
     words = race_summary([("", raced(store, 100))])
     assert "sgd, seed 0: 100 steps in " in words
     assert "test accuracy 60.1%, loss " in words
+
+
+def test_the_summary_writes_long_times_in_full(store: races.Store) -> None:
+    race = races.submit(store, config())
+    recorder = recorders(store, race)[0]
+    recorder.seconds = 1234.0
+    recorder.take(50)
+    assert "50 steps in 1,234 training seconds" in race_summary([("", race_curves(race, store.path))])

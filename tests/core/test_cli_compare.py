@@ -60,6 +60,17 @@ def test_weights_that_do_not_fit_are_bad_input_though_only_the_worker_sees_it(
     assert "nowhere.weight" in err
 
 
+def test_batchnorm_on_single_pixels_is_bad_input_though_only_the_worker_sees_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = main(["compare", *SMALL, "--batch-size", "1", "--image-size", "8", "--inline"])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert len(err.splitlines()) == 1
+    assert "BatchNorm cannot train on a batch of 1" in err
+    assert "Use a batch size ≥ 2" in err
+
+
 def test_ctrl_c_stops_the_worker_and_prints_what_there_is(own_home: Path) -> None:
     words = [sys.executable, "-m", "multirate_core", "compare", *SMALL, "--seconds", "600"]
     done = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))

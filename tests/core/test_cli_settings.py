@@ -172,6 +172,7 @@ def test_bad_input_gets_exit_code_2_and_one_line(words: str, capsys: pytest.Capt
         ('{"format": "multirate-partition", "version": 2}', "version 2"),
         (files.dumps(PartitionSpec((GroupSpec("a", 1),), (Rule("*", "a"),), "resnet18", "0badf00d")), "another model"),
         (files.dumps(PartitionSpec((GroupSpec("a", 1),), (Rule("*.weight", "a"),))), "bias"),
+        (files.dumps(PartitionSpec((GroupSpec("a", 1),), (Rule("*", "a"),))).replace('"a"', '"\\ud800"'), "UTF-8"),
         (files.dumps(PartitionSpec((GroupSpec("a", 1), GroupSpec("b", 2)), (Rule("*", "b"),))), "period 1"),
     ],
 )

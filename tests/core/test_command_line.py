@@ -16,6 +16,7 @@ from multirate_core.cli.command_line import PROGRAM, command_line
 from multirate_core.cli.parser import make_parser
 from multirate_core.cli.settings import data_config, model_config, race_config
 from multirate_core.config import (
+    MAX_FACTOR,
     ArmConfig,
     Budget,
     DataConfig,
@@ -92,9 +93,9 @@ def partitions(groups: tuple[GroupSpec, ...]) -> st.SearchStrategy[Partition]:
 
 RECIPES = st.builds(
     Recipe,
-    lr=st.floats(0, exclude_min=True, allow_infinity=False),
+    lr=st.floats(0, MAX_FACTOR, exclude_min=True),
     momentum=st.floats(0, 1, exclude_max=True),
-    weight_decay=st.floats(0, allow_infinity=False),
+    weight_decay=st.floats(0, MAX_FACTOR),
     batch_size=st.integers(1, 65_536),
 )
 BUDGETS = st.builds(Budget, epochs=st.integers(1, 100_000)) | st.builds(

@@ -67,6 +67,8 @@ def test_numbers_out_of_range_are_refused_by_name() -> None:
     for make, name in (
         (lambda: Recipe(momentum=1.0), "momentum"),
         (lambda: Recipe(weight_decay=-1e-4), "weight_decay"),
+        (lambda: Recipe(lr=1e39), "lr must be a finite number > 0 and ≤ 1e\\+30, got 1e\\+39"),
+        (lambda: Recipe(weight_decay=1e39), "weight_decay"),
         (lambda: Recipe(batch_size=0), "batch_size"),
         (lambda: Budget(epochs=0), "epochs"),
         (lambda: Budget(seconds=0.0), "seconds"),
@@ -77,6 +79,19 @@ def test_numbers_out_of_range_are_refused_by_name() -> None:
     ):
         with pytest.raises(ConfigError, match=name):
             make()
+
+
+def test_text_that_utf8_cannot_hold_is_refused_and_shown_escaped() -> None:
+    for make, what in (
+        (lambda: GroupSpec("sl\ud800w", 5), "a group's name"),
+        (lambda: Rule("f\ud800c", "fast"), "a pattern"),
+        (lambda: Rule("fc", "\udfff"), "a pattern's group"),
+        (lambda: PartitionSpec((GroupSpec("a", 1),), (), model="\ud800"), "a partition's model"),
+        (lambda: PartitionSpec((GroupSpec("a", 1),), (), fingerprint="\ud800"), "a partition's fingerprint"),
+    ):
+        with pytest.raises(ConfigError, match=f"{what} must be text that UTF-8 can hold, got .*ud") as caught:
+            make()
+        assert str(caught.value).encode()
 
 
 def test_a_budget_is_either_epochs_or_seconds() -> None:

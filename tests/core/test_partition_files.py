@@ -95,6 +95,9 @@ BAD = (
     ({"model": 3}, "model must be text"),
     ({"fingerprint": []}, "fingerprint must be text"),
     ({"comment": "x"}, "does not know 'comment'"),
+    ({"groups": [{"name": "a\ud800", "period": 1}]}, "a group's name must be text that UTF-8 can hold"),
+    ({"rules": [{"pattern": "\ud800", "group": "fast"}]}, "a pattern must be text that UTF-8 can hold"),
+    ({"fingerprint": "\ud800"}, "fingerprint must be text that UTF-8 can hold"),
 )
 
 

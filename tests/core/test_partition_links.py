@@ -117,6 +117,30 @@ def test_36_groups_with_long_names_come_back(resnet152: LayerTree) -> None:
     assert decode(encode(partition, resnet152), resnet152) == partition
 
 
+@pytest.mark.parametrize("count", [1, 31, 32, 40])
+def test_a_name_of_many_bytes_comes_back(count: int) -> None:
+    tree = tree_named("Plain")
+    usual = preset("head", tree, 5)
+    groups = (GroupSpec("\N{ROCKET}" * count, 1), GroupSpec("slow", 5))
+    named = {name: groups[0].name if own == "fast" else own for name, own in usual.assignment.items()}
+    partition = Partition(groups, named)
+    assert decode(encode(partition, tree), tree) == partition
+
+
+def test_a_link_made_before_still_reads_the_same() -> None:
+    tree = tree_named("Plain")
+    name = "\N{ROCKET}" * 31  # 124 bytes
+    body = b"\x02" + b"\x01\x04fast" + b"\x07\x7c" + name.encode() + b"\x01"
+    assert decode(sealed(0, body, tree), tree).groups == (GroupSpec("fast", 1), GroupSpec(name, 7))
+
+
+def test_half_a_surrogate_pair_in_a_name_is_refused() -> None:
+    tree = tree_named("Plain")
+    body = b"\x01\x01\x03" + "\ud800".encode("utf-8", "surrogatepass")
+    with pytest.raises(PartitionError, match="damaged: the name of a group is no UTF-8 text"):
+        decode(sealed(0, body, tree), tree)
+
+
 def test_overlong_links_and_bombs_are_refused() -> None:
     tree = tree_named("Plain")
     with pytest.raises(PartitionError, match="at most 16,000 characters"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 
 from plot_races import config, recorders
 
@@ -22,3 +24,10 @@ def test_the_file_holds_the_curves_and_plotly_and_asks_for_nothing_outside() -> 
     assert "multirate" in page
     assert not re.search(r"<script[^>]+src=", page)
     assert "<b>mine</b>" not in page  # a title is text, wherever it is shown
+
+
+def test_the_lowest_plotly_that_we_ask_for_knows_the_title_of_the_hover_box() -> None:
+    """6.3 is the first version with `layout.xaxis.unifiedhovertitle`; older ones refuse the whole figure."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    (floor,) = [line.removeprefix("plotly>=") for line in project["project"]["dependencies"] if "plotly" in line]
+    assert tuple(map(int, floor.split("."))) >= (6, 3)

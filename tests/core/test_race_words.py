@@ -14,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plot_races import config, partition
 
-from multirate_core.config import ArmConfig, Budget, DataConfig, ModelConfig, RaceConfig, Recipe
+from multirate_core.config import (
+    ArmConfig,
+    Budget,
+    DataConfig,
+    GroupSpec,
+    ModelConfig,
+    PartitionSpec,
+    RaceConfig,
+    Recipe,
+    Rule,
+)
 from multirate_core.config_json import from_json
 from multirate_core.events import OUTCOMES, Evaluated
 from multirate_core.store import LaneRow, RaceRow
@@ -25,7 +35,9 @@ from pages.components.race.words import (
     budget_text,
     curves_csv,
     difference,
+    fast_text,
     runs_csv,
+    setting_text,
     state_line,
     table_row,
 )
@@ -95,6 +107,50 @@ def test_budgets_and_arms_are_short() -> None:
     assert budget_text(dataclasses.replace(config(), budget=Budget(epochs=1))) == "1 epoch"
     assert budget_text(dataclasses.replace(config(), budget=Budget(seconds=60.0))) == "60 s"
     assert arms_text(config(period=7)) == "sgd, multirate (1, 7)"
+
+
+def split(*rules: tuple[str, str], **periods: int) -> PartitionSpec:
+    """A partition by its rules (pattern, group) and the periods of its groups."""
+    return PartitionSpec(tuple(GroupSpec(*each) for each in periods.items()), tuple(Rule(*each) for each in rules))
+
+
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        (ArmConfig("multirate", "multirate", partition()), ["fast: fc", "slow every 5 steps"]),
+        (ArmConfig("multirate", "multirate", partition(), drift=False), ["fast: fc", "slow every 5 steps", "no drift"]),
+        (ArmConfig("frozen", "frozen", partition()), ["fast: fc", "slow frozen"]),
+        (
+            ArmConfig("other", "multirate", split(("conv1", "slow"), ("*", "fast"), fast=1, slow=10)),
+            ["fast: everything else", "slow every 10 steps: conv1"],
+        ),
+        (
+            ArmConfig(
+                "other", "multirate", split(*((f"l{n}", "a") for n in range(6)), ("m", "b"), ("*", "c"), a=1, b=2, c=8)
+            ),
+            ["a: l0, l1, l2 and 3 more", "b every 2 steps: m", "c every 8 steps"],
+        ),
+    ],
+)
+def test_a_result_says_what_it_belongs_to(arm: ArmConfig, words: list[str]) -> None:
+    race = RaceConfig(arms=(ArmConfig("sgd", "sgd"), arm), budget=Budget(epochs=24))
+    assert setting_text(race, arm.name) == "; ".join(["Glyph net on Handwritten digits, 24 epochs", *words])
+    assert setting_text(race, "sgd") == "Glyph net on Handwritten digits, 24 epochs"
+
+
+def test_names_that_no_catalog_knows_are_kept() -> None:
+    race = dataclasses.replace(config(), model=ModelConfig("mine"), data=DataConfig("yours"))
+    assert setting_text(race, "sgd") == "mine on yours, 5 epochs"
+
+
+def test_the_table_says_what_is_fast() -> None:
+    assert table_row(row())["Fast"] == "fc"
+    both = (*config().arms, ArmConfig("frozen", "frozen", partition()))
+    assert fast_text(RaceConfig(both)) == "fc"
+    other = ArmConfig("other", "multirate", split(("conv1", "slow"), ("*", "fast"), fast=1, slow=10))
+    assert fast_text(RaceConfig((*both, other))) == "fc | everything else"
+    assert fast_text(RaceConfig((ArmConfig("all", "multirate", split(("*", "fast"), fast=1)),))) == "everything"
+    assert fast_text(RaceConfig((ArmConfig("sgd", "sgd"),))) == ""
 
 
 # The difference of two configurations

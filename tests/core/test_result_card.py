@@ -45,8 +45,33 @@ def test_the_three_answers_hold_the_numbers_of_the_curves() -> None:
     assert "2 epochs: sgd's time is 2.00 times multirate's" in epochs.detail
     assert seconds.figures == (("88.0\N{NO-BREAK SPACE}%", "multirate"), ("70.0\N{NO-BREAK SPACE}%", "sgd"))
     assert "18.0 points apart" in seconds.detail
-    assert target.figures[0][0].endswith(" ×")
+    assert target.figures[0] == ("1.54× to 1.87×", "sgd's speed, by target (below 1×: slower)")
+    assert target.figures[1] == ("never reached", "sgd's best, 90.0\N{NO-BREAK SPACE}%")
     assert "Not reached by both: 88.4 %, 90.0 %" in target.detail.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_card_says_what_its_numbers_belong_to() -> None:
+    shown = card(lane(0, "sgd"), lane(1, "multirate"))
+    assert shown.setting == "Glyph net on Handwritten digits, 5 epochs; fast: fc; slow every 5 steps"
+
+
+def test_an_arm_that_was_slower_to_the_best_accuracy_says_so_by_itself() -> None:
+    late = ((0.0, 0.1), (2.0, 0.6), (10.0, 0.95))
+    race, lanes = config(), [lane(0, "sgd"), lane(1, "multirate")]
+    (shown,) = result_cards(race, lanes, [*evaluations_of(0, SGD), *evaluations_of(1, late)])
+    span, best = shown.answers[1].figures
+    assert span[0] == "0.90× to 1.67×"
+    assert best == ("0.90×", "to sgd's best, 90.0\N{NO-BREAK SPACE}%")
+
+
+def test_long_times_are_written_in_full() -> None:
+    slow = [tuple((308.6419 * s, accuracy) for s, accuracy in points) for points in (SGD, MULTIRATE)]
+    (shown,) = result_cards(
+        config(), [lane(0, "sgd"), lane(1, "multirate")], [*evaluations_of(0, slow[0]), *evaluations_of(1, slow[1])]
+    )
+    epochs, _, seconds = shown.answers
+    assert [value for value, _ in epochs.figures] == ["1,235\N{NO-BREAK SPACE}s", "2,469\N{NO-BREAK SPACE}s"]
+    assert "after 1,235\N{NO-BREAK SPACE}s of training each" in seconds.detail
 
 
 def test_the_sweep_for_the_chart_marks_what_was_not_reached() -> None:

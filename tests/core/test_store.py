@@ -19,6 +19,7 @@ from multirate_core.errors import ConfigError, RaceNotFoundError, StoreError
 from multirate_core.events import EnvironmentFound, Evaluated, LaneClock, LaneEnded, PhaseChanged, Progress
 from multirate_core.store import Store
 from multirate_core.store.ending import COMPACT_STEPS
+from multirate_core.store.races import count_races
 
 
 @pytest.fixture
@@ -120,6 +121,39 @@ def test_every_kind_of_event_is_read_back(opened: Store) -> None:
     assert [text for _, text in store.phases(opened, race_id)] == ["loading data"]
 
 
+def test_a_text_with_bytes_that_are_no_unicode_is_written_with_their_numbers(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    name, readable = "caf\udce9.jpg", "caf\\udce9.jpg"
+    ended = LaneEnded(0, "failed", name, 0, 0.0, 0.0)
+    store.record(opened, race_id, [PhaseChanged(name), EnvironmentFound({"notes": name}), ended])
+    store.finish(opened, race_id, "failed", name, f"Traceback: {name}")
+    race = store.get_race(opened, race_id)
+    assert (race.phase, race.environment["notes"], race.message) == (readable, readable, readable)
+    assert race.traceback == f"Traceback: {readable}"
+    assert store.lanes(opened, race_id)[0].message == readable
+    assert [text for _, text in store.phases(opened, race_id)] == [readable]
+    assert store.list_races(opened, name) == []
+    with pytest.raises(RaceNotFoundError):
+        store.get_race(opened, name)
+
+
+def test_a_configuration_that_would_not_come_back_equal_is_refused_in_words(opened: Store) -> None:
+    config = RaceConfig(arms=ARMS, data=DataConfig("folder", path="/images/caf\udce9"), device="cpu")
+    with pytest.raises(ConfigError, match=r"/images/caf\\udce9 is not valid Unicode"):
+        store.submit(opened, config)
+    assert store.list_races(opened) == []
+
+
+def test_steps_bring_the_epochs_of_their_lane_along(opened: Store) -> None:
+    race_id = store.submit(opened, scripted())
+    tested = Evaluated(0, 7, 7 / 47, 0.07, 0.5, 1.0, "mark")
+    store.record(opened, race_id, [dataclasses.replace(steps(0, 0, 7), epochs=7 / 47), tested])
+    store.record(opened, race_id, [dataclasses.replace(steps(0, 7, 4), epochs=11 / 47)])
+    store.finish(opened, race_id, "lost", "killed")
+    lane = store.lanes(opened, race_id)[0]
+    assert (lane.steps, lane.epochs) == (11, pytest.approx(11 / 47))
+
+
 def test_losses_that_are_not_finite_survive_and_the_summary_leaves_them_out(opened: Store) -> None:
     race_id = store.submit(opened, scripted())
     store.record(opened, race_id, [Evaluated(0, 5, 1.0, 0.1, 0.1, math.nan, "end")])
@@ -160,6 +194,7 @@ def test_races_are_found_by_model_data_arm_id_and_outcome(opened: Store) -> None
     assert found("ants_bees") == found(two) == found("queued") == [two]
     assert found("resnet18 folder") == found("100%") == found("ants%bees") == []
     assert len(store.list_races(opened, limit=1)) == 1
+    assert [count_races(opened, text) for text in ("", "resnet18", "100%")] == [2, 1, 0]
 
 
 def test_only_an_ended_race_is_deleted_with_everything_that_belongs_to_it(opened: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.components.text import duration, percent, plain
+from pages.components.text import duration, number, percent, plain
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -24,6 +24,12 @@ HOSTILE = (
     "| a | b |\n|---|---|\n| 1 | 2 |",
     "`code` **bold** _em_ ~~gone~~ [^1]",
     "a\\b &amp; C:\\new",
+)
+
+# What Streamlit's Markdown makes a link of, in text whose escapes are gone (mdast-util-gfm-autolink-literal).
+AUTOLINKS = (
+    re.compile(r"(https?://|www(?=\.))([-.\w]+)([^ \t\r\n]*)", re.IGNORECASE | re.ASCII),
+    re.compile(r"([-.\w+]+)@([-\w]+(?:\.[-\w]+)+)", re.ASCII),
 )
 
 
@@ -60,8 +66,29 @@ def test_names_that_streamlit_turns_into_pictures_are_broken_up(icon: str) -> No
 
 
 def test_options_of_a_command_and_paths_stay_as_they_can_be_copied() -> None:
-    text = "use --fast-n with /data/my--images/a_b (see https://example.com/x)."
+    text = "use --fast-n with /data/my--images/a_b@2x, C:\\data, device cuda:0 (see Settings)."
     assert reading(plain(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "https://evil.example/x~1",
+            "HTTP://evil.example",
+            "(https://www.evil.example)",
+            "www.evil.example",
+            "WwW.evil.example",
+        ),
+        *("me@evil.example", "a.b+c@my-evil.example.com", "mailto:me@evil.example", "xmpp:me@evil.example/x"),
+        *("https://me@evil.example", "_https://evil.example_", "1.me@2.example"),
+    ],
+)
+def test_an_address_in_a_name_is_text_and_no_link(text: str) -> None:
+    shown = reading(plain(text))
+    assert any(link.search(text) for link in AUTOLINKS)
+    assert not any(link.search(shown) for link in AUTOLINKS)
+    assert shown.replace("\u2060", "") == text
 
 
 def test_the_lines_of_a_message_do_not_become_code() -> None:
@@ -82,6 +109,21 @@ def test_values_that_are_no_text_are_written_as_text() -> None:
 )
 def test_durations_have_two_units_at_most(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0.01234, "0.0123"), (4.0, "4"), (12.34, "12.3"), (99.94, "99.9"), (99.96, "100"), (123.4, "123")),
+        *((999.6, "1,000"), (1234.5678, "1,235"), (1_234_567.0, "1,234,567")),
+    ],
+)
+def test_large_numbers_are_written_in_full(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_numbers_can_have_more_digits() -> None:
+    assert [number(value, 4) for value in (2.3456, 123.46, 12_345.0)] == ["2.346", "123.5", "12,345"]
 
 
 def test_shares_are_percent_and_a_missing_one_is_a_dash() -> None:

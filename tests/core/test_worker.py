@@ -11,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import race_cases
+from race_cases import SGD, tiny_config
 from scripted_engine import COMMAND, run, scripted, steps
 
 from multirate_core import store
 from multirate_core.config import RaceConfig
 from multirate_core.events import Event, LaneEnded
 from multirate_core.store import RaceRow, Store
+from multirate_core.training.batches import Images
+from multirate_core.training.evaluation import Score
+from multirate_core.training.lane import Lane
 from multirate_core.worker import Control, Engine, pulse, run_race
 from multirate_core.worker.outcome import after_error, after_events
 
@@ -197,8 +202,46 @@ def test_a_keyboard_interrupt_is_a_stop_that_keeps_what_was_recorded(opened: Sto
         raise KeyboardInterrupt
 
     race = run_here(opened, scripted(), engine)
-    assert race.outcome == "stopped"
+    assert (race.outcome, race.message) == ("stopped", "interrupted in the middle of its work")
     assert len(store.steps_since(opened, race.id, 0)) == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"), [(KeyboardInterrupt(), "stopped"), (MemoryError(), "out_of_memory"), (OSError(), "failed")]
+)
+def test_a_race_that_ends_inside_a_test_has_the_epochs_of_its_steps(
+    opened: Store, monkeypatch: pytest.MonkeyPatch, error: BaseException, outcome: str
+) -> None:
+    def evaluate(lane: Lane, images: Images, batch_size: int) -> Score:
+        if lane.steps > 6:  # the first test after the one at the end of the first epoch
+            raise error
+        return Score(0.5, 1.0)
+
+    monkeypatch.setattr(Lane, "evaluate", evaluate)
+    race = run_here(opened, tiny_config(SGD), lambda config, control: race_cases.race(config, control))
+    lane = store.lanes(opened, race.id)[0]
+    assert (race.outcome, lane.outcome) == (outcome, outcome)
+    assert lane.steps > 6
+    assert lane.epochs == pytest.approx(lane.steps / 6)  # 90 images in batches of 16
+
+
+@pytest.mark.parametrize("when", ["NEW.message LIKE '%division%'", "NEW.traceback != ''"])
+def test_an_ending_whose_details_cannot_be_written_is_a_failure_and_no_loss(opened: Store, when: str) -> None:
+    opened.connection.execute(
+        f"CREATE TRIGGER refuses BEFORE UPDATE ON races WHEN {when} BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    )
+    race = run_here(opened, scripted(steps=12, then="bug"))
+    assert (race.outcome, race.traceback) == ("failed", "")
+    assert race.message == "how it ended could not be written down; the end of its log says more."
+    assert len(store.steps_since(opened, race.id, 0)) == 12
+
+
+def test_last_events_that_cannot_be_written_do_not_hide_the_outcome(opened: Store) -> None:
+    def engine(config: RaceConfig, control: Control) -> Iterator[Event]:
+        yield LaneEnded(0, "finished", "", 2**70, 0.0, 0.0)  # a number that SQLite cannot hold
+
+    race = run_here(opened, scripted(), engine)
+    assert (race.outcome, "OverflowError" in race.message) == ("failed", True)
 
 
 def disk_that_fills_up(opened: Store) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 
@@ -37,6 +38,12 @@ def foreign_tree() -> LayerTree:
     renamed = from_json(text.replace('"fc', '"head'))
     assert renamed.fingerprint != glyph_tree().fingerprint
     return renamed
+
+
+def link_with_name(name: bytes) -> str:
+    """A link whose check sums are right, with one group of any bytes as its name."""
+    sealed = links._seal(0, bytes([1, 1, len(name)]) + name, glyph_tree())
+    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
 def test_a_newcomer_sees_the_default_network_with_a_fast_head_and_can_race() -> None:
@@ -120,6 +127,20 @@ def test_everything_slow_is_an_error_beside_the_board_and_no_race_can_start() ->
     assert not button(session, "Race").disabled
 
 
+def test_an_unusable_board_keeps_its_last_usable_partition_in_the_address() -> None:
+    session = press(open_app(), "Add a group")
+    drop(session, "2" + session.session_state["codes"][1:])
+    session.number_input(key=period_key("third")).set_value(30).run()
+    before, sorted_before = address(session)["p"], group_of(session)
+    drop(session, "1" * len(parameters(session)))
+    assert "no parameter is in a group of period 1" in said(session)
+    assert address(session)["p"] == before
+    again = reopened(session)
+    assert is_well(again)
+    assert groups(again) == {"fast": 1, "slow": 5, "third": 30}
+    assert group_of(again) == sorted_before
+
+
 @pytest.mark.parametrize("codes", ["", "0", "2" * 100, "<img src=x onerror=alert(1)>"])
 def test_nonsense_from_a_browser_leaves_the_board_as_it_is(codes: str) -> None:
     session = open_app()
@@ -196,6 +217,7 @@ def test_a_link_restores_partition_and_k() -> None:
         (links.encode(preset("head", glyph_tree(), 5), glyph_tree())[:-3] + "AAA", "check sum is wrong"),
         (links.encode(preset("head", foreign_tree(), 5), foreign_tree()), "made for another model than 'glyph_net'"),
         ("<script>alert(1)</script>", "characters that no link has"),
+        (link_with_name(b"\xed\xa0\x80"), "the name of a group is no UTF-8 text"),
     ],
 )
 def test_a_link_with_a_damaged_or_foreign_partition_says_so_and_shows_the_head_fast(link: str, words: str) -> None:

@@ -25,15 +25,19 @@ from sessions import (
     race_count,
     read,
     record,
+    reopened,
     said,
     stored,
 )
 
 from multirate_core import home
 from multirate_core import store as races
+from multirate_core.backends.local_process import LocalProcess
 from multirate_core.config import ArmConfig, Budget, DataConfig, ModelConfig, RaceConfig, Recipe
+from multirate_core.errors import StoreError
 from multirate_core.events import Progress
 from multirate_core.store.queue import set_paused, take_turn
+from pages.components import tree_source
 from pages.components.state import field_key, period_key
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -185,6 +189,37 @@ def test_a_running_race_shows_progress_and_can_be_paused_resumed_and_stopped(run
     assert button(session, "Stopping …").disabled
 
 
+def test_a_request_that_fails_is_said_beside_the_buttons_until_the_next_one(
+    running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreError(f"the store is locked {MARKUP}")
+
+    session = open_app(race=running)
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalProcess, "request", refuse)
+        press(session, "Pause")
+    for _ in range(2):  # the next refresh, a second later, still shows it
+        assert is_well(session)
+        assert said(session).count(f"the store is locked {MARKUP}") == 1
+        session.run()
+    assert not session.session_state["problems"]  # which only a full run of the page would show
+    press(session, "Pause")
+    assert "the store is locked" not in said(session)
+
+
+def test_a_store_that_fails_while_the_result_is_read_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("the store is locked")
+
+    race_id = record(config())
+    monkeypatch.setattr(races, "evaluations", fail)
+    session = open_app(race=race_id)
+    assert is_well(session)
+    assert said(session).count("the store is locked") == 1
+    assert component(session, "plots")["figure"] is not None
+
+
 def test_the_curves_are_on_the_page_while_the_race_runs(running: str) -> None:
     session = open_app(race=running)
     assert component(session, "plots")["figure"] is not None
@@ -230,6 +265,28 @@ def test_an_address_with_only_a_race_restores_settings_board_and_arms_and_shows_
     assert address(session)["lr"] == ["0.25"]
 
 
+@pytest.mark.parametrize("opened", ["by its address", "from the Runs page"])
+def test_a_reload_while_the_layers_of_a_restored_race_are_read_restores_all_of_it(
+    opened: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_app()
+    race_id = record(replace(config(period=9), recipe=Recipe(lr=0.25)))
+    with monkeypatch.context() as patch:
+        patch.setattr(tree_source, "layer_tree", lambda _: None)
+        if opened == "by its address":
+            session = open_app(race=race_id)
+        else:
+            session.session_state["race"] = race_id
+            session.session_state["restore"] = True  # calls `state.open_race`, as that page does
+            session.run()
+        assert "Reading the layers of this network" in said(session)
+        assert address(session) == {"race": [race_id]}
+    for each in (reopened(session), session.run()):
+        assert is_well(each)
+        assert (groups(each)["slow"], in_group(each, "fast")) == (9, ["fc.weight", "fc.bias"])
+        assert set(address(each)) >= {"p", "lr", "race"}
+
+
 def test_arms_with_names_of_their_own_come_back_as_pins_and_older_pins_go() -> None:
     arms = (ArmConfig("sgd", "sgd"), PINNED, replace(PINNED, name="the-third"))
     with races.open_store(home.store_path()) as store:
@@ -263,7 +320,8 @@ def test_what_is_changed_after_a_race_was_opened_does_not_snap_back() -> None:
 def test_an_unknown_race_is_said_and_the_page_is_usable(race_id: str) -> None:
     session = open_app(race=race_id)
     assert is_well(session)
-    assert f"there is no race {race_id!r}" in said(session)
+    assert said(session).count(f"there is no race {race_id!r}") == 1
+    assert said(session).count("It may have been deleted") == 1
     assert not button(session, "Race").disabled
     assert in_group(session, "fast") == ["fc.weight", "fc.bias"]
 

@@ -16,6 +16,7 @@ import numpy as np
 from pages.components.plots.curves import RaceCurves
 from pages.components.plots.lines import MARKERS, Axis, Line, lines_left_out, lines_of
 from pages.components.plots.strip import Strip, strip_of
+from pages.components.text import number
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]
@@ -212,7 +213,7 @@ def _time_limit(lines: Sequence[Line]) -> float | None:
 
 def _in_words(line: Line) -> str:
     curve, tested = line.curve, line.curve.evaluations
-    words = [f"{line.label}, seed {curve.seed}: {curve.steps} steps in {curve.train_seconds:.3g} training seconds"]
+    words = [f"{line.label}, seed {curve.seed}: {curve.steps} steps in {number(curve.train_seconds)} training seconds"]
     if len(tested.accuracy) and np.isfinite(tested.accuracy[-1]):
         words.append(f"test accuracy {tested.accuracy[-1]:.1%}")
     if np.isfinite(loss := line.loss).any():

@@ -16,7 +16,8 @@ Axis = Literal["seconds", "steps", "epochs"]
 
 # Grey for the first arm, which is SGD as a rule, and colours that colour-blind people can tell apart, mostly Okabe and
 # Ito's. Orange and blue come last: on the board they mean fast and slow. All have a contrast of 3 : 1 or more on both
-# themes' backgrounds; arms also differ in their markers.
+# themes' backgrounds. From the eighth arm on the colours come again, with other markers: 49 arms differ in one or the
+# other.
 # Source: M. Okabe, K. Ito, "Color Universal Design", 2008.
 COLOURS = ("#7D7D7D", "#8A5CF0", "#009E73", "#CC79A7", "#9A8300", "#D55E00", "#0072B2")
 MARKERS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross")
@@ -57,8 +58,8 @@ class Line:
 
     @property
     def marker(self) -> str:
-        """Symbol of the arm's evaluations."""
-        return MARKERS[self.style % len(MARKERS)]
+        """Symbol of the arm's evaluations: with every round through the colours the next one."""
+        return MARKERS[(self.style + self.style // len(COLOURS)) % len(MARKERS)]
 
     @property
     def dash(self) -> str:

@@ -13,7 +13,8 @@ from multirate_core.config import RaceConfig
 from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow
 from multirate_core.verdict import EqualEpochs, EqualSeconds, ThreeAnswers, ToTarget
-from pages.components.text import percent
+from pages.components.race.words import setting_text
+from pages.components.text import number, percent
 
 REFERENCE = "sgd"
 OUTCOMES = {
@@ -40,6 +41,7 @@ class ResultCard:
 
     Args:
         title: which arms.
+        setting: what the numbers belong to: model, data, budget, and the arm's groups.
         caution: how much weight the numbers bear: "one run: no verdict".
         answers: at equal epochs, to reach a target, at equal seconds; () if there is nothing to compare.
         sweep: (target accuracy, ratio of training seconds or None) for the small chart.
@@ -47,6 +49,7 @@ class ResultCard:
     """
 
     title: str
+    setting: str
     caution: str
     answers: tuple[Answer, ...]
     sweep: tuple[tuple[float, float | None], ...]
@@ -63,28 +66,29 @@ def result_cards(config: RaceConfig, lanes: Sequence[LaneRow], tests: Sequence[E
     """
     by_lane = {lane.lane: [test for test in tests if test.lane == lane.lane] for lane in lanes}
     arms = [arm.name for arm in config.arms if arm.name != REFERENCE] or [REFERENCE]
-    return tuple(result_card(arm, answers_of(lanes, by_lane, arm), lanes) for arm in arms)
+    return tuple(result_card(arm, setting_text(config, arm), answers_of(lanes, by_lane, arm), lanes) for arm in arms)
 
 
-def result_card(arm: str, answers: ThreeAnswers | None, lanes: Sequence[LaneRow]) -> ResultCard:
+def result_card(arm: str, setting: str, answers: ThreeAnswers | None, lanes: Sequence[LaneRow]) -> ResultCard:
     """Return the card of one arm.
 
     Args:
         arm: its name.
+        setting: what the numbers belong to.
         answers: against SGD; None if the race has no such pair.
         lanes: of the race; those of other arms are passed over.
     """
     mine = [lane for lane in lanes if lane.arm in (arm, REFERENCE)]
     notes = tuple(_note(lane) for lane in mine if lane.outcome in OUTCOMES)
     if answers is None or arm == REFERENCE:
-        return ResultCard(arm, "nothing to compare", (), (), (f"{_no_pair(arm)}", *notes))
+        return ResultCard(arm, setting, "nothing to compare", (), (), (_no_pair(arm), *notes))
     if answers.seeds == 0:
         missing = "At no seed did both arms reach their end, so there is no comparison."
-        return ResultCard(f"{arm} and {REFERENCE}", answers.caution, (), (), (missing, *notes))
+        return ResultCard(f"{arm} and {REFERENCE}", setting, answers.caution, (), (), (missing, *notes))
     found = (_equal_epochs(arm, answers.equal_epochs), _to_target(arm, answers.to_target))
     three = (*found, _equal_seconds(arm, answers.equal_seconds))
     sweep = tuple((row.target, row.speedup) for row in answers.to_target)
-    return ResultCard(f"{arm} and {REFERENCE}", answers.caution, three, sweep, notes)
+    return ResultCard(f"{arm} and {REFERENCE}", setting, answers.caution, three, sweep, notes)
 
 
 def _equal_epochs(arm: str, answer: EqualEpochs | None) -> Answer:
@@ -93,7 +97,7 @@ def _equal_epochs(arm: str, answer: EqualEpochs | None) -> Answer:
         return Answer(question, (), "One of the two took no step.")
     figures = ((_seconds(answer.other_seconds), arm), (_seconds(answer.sgd_seconds), REFERENCE))
     ratio = f"{REFERENCE}'s time is {answer.speedup:.2f} times {arm}'s"
-    return Answer(question, figures, f"Training time for {answer.epochs:.4g} epochs: {ratio}.")
+    return Answer(question, figures, f"Training time for {number(answer.epochs, 4)} epochs: {ratio}.")
 
 
 def _to_target(arm: str, rows: Sequence[ToTarget]) -> Answer:
@@ -103,12 +107,21 @@ def _to_target(arm: str, rows: Sequence[ToTarget]) -> Answer:
         return Answer(question, (), f"No target was reached by both {arm} and {REFERENCE}.")
     ratios = [row.speedup for row in reached if row.speedup is not None]
     low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
-    value = f"{low} ×" if low == high else f"{low} to {high} ×"
+    value = f"{low}×" if low == high else f"{low}× to {high}×"
+    figures = ((value, f"{REFERENCE}'s speed, by target (below 1×: slower)"), *_to_best(rows[-1]))
     span = f"from {percent(reached[0].target)} to {percent(reached[-1].target)}"
     where = span if len(reached) > 1 else f"of {percent(reached[0].target)}"
     missed = list(dict.fromkeys(percent(row.target) for row in rows if row.speedup is None))
     rest = f" Not reached by both: {', '.join(missed)}." if missed else ""
-    return Answer(question, ((value, f"{REFERENCE}'s time over {arm}'s"),), f"For targets {where}.{rest}")
+    return Answer(question, figures, f"{arm}'s speed for targets {where}.{rest}")
+
+
+def _to_best(row: ToTarget) -> tuple[tuple[str, str], ...]:
+    """Return the figure of the highest target, SGD's best; () where nobody needed any time."""
+    best = f"{REFERENCE}'s best, {percent(row.target)}"
+    if row.other_seconds is None:
+        return (("never reached", best),)
+    return () if row.speedup is None else ((f"{row.speedup:.2f}×", f"to {best}"),)
 
 
 def _equal_seconds(arm: str, answer: EqualSeconds | None) -> Answer:
@@ -133,4 +146,4 @@ def _no_pair(arm: str) -> str:
 
 
 def _seconds(value: float) -> str:
-    return f"{value:.3g}\N{NO-BREAK SPACE}s"
+    return f"{number(value)}\N{NO-BREAK SPACE}s"

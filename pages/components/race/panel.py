@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from multirate_core import store as races
@@ -35,7 +37,7 @@ def race_panel(race_id: str) -> None:
     try:
         row = _row(race_id)
     except MultirateError as error:
-        hint = " It may have been deleted, or the link is from another machine." * isinstance(error, RaceNotFoundError)
+        hint = " Or the link is from another machine." * isinstance(error, RaceNotFoundError)
         st.warning(plain(f"{error}{hint}"))
         return
     running = row.state != "ended"
@@ -55,13 +57,13 @@ def _race(race_id: str, was_running: bool) -> None:
         st.rerun()  # of the whole page: the next run draws this part without a timer
     _status(row)
     _buttons(row)
-    axis = axis_control()
+    axis = axis_control(on_change=state.publish_axis)
     if row.state == "ended":
         race_result(row)
     live_plot([("", curves)], axis, key="plots")
 
 
-def axis_control() -> Axis:
+def axis_control(on_change: Callable[[], None] | None = None) -> Axis:
     """Draw the choice of what the plots count on x; return it."""
     return st.segmented_control(
         "x axis",
@@ -69,6 +71,7 @@ def axis_control() -> Axis:
         format_func=lambda name: AXIS_TITLES[name],
         key=state.field_key("axis"),
         required=True,
+        on_change=on_change,
         persist_state="session",
     )
 
@@ -105,10 +108,15 @@ def _buttons(row: RaceRow) -> None:
             on_click=_ask,
             args=(row.id, "stop"),
         )
+    asked_of, problem = st.session_state.request_problem
+    if problem and asked_of == row.id:
+        st.warning(plain(problem))
 
 
 def _ask(race_id: str, what: races.Asked) -> None:
+    """Request something of a race; why it failed stands below the buttons until the next request."""
+    st.session_state.request_problem = ("", "")
     try:
         backend().request(race_id, what)
     except MultirateError as error:
-        st.session_state.problems.append(str(error))
+        st.session_state.request_problem = (race_id, str(error))

@@ -6,6 +6,7 @@ import streamlit as st
 
 from multirate_core import home
 from multirate_core import store as races
+from multirate_core.errors import MultirateError
 from multirate_core.store import LaneRow, RaceRow
 from pages.components.plots.live_plot import sweep_plot
 from pages.components.race.card import ResultCard, result_cards
@@ -26,9 +27,13 @@ CLOCK_TITLES = {
 
 def race_result(row: RaceRow) -> None:
     """Draw what an ended race says."""
-    with races.open_store(home.store_path()) as store:
-        lanes = races.lanes(store, row.id)
-        tests = races.evaluations(store, row.id)
+    try:
+        with races.open_store(home.store_path()) as store:
+            lanes = races.lanes(store, row.id)
+            tests = races.evaluations(store, row.id)
+    except MultirateError as error:
+        st.warning(plain(error))
+        return
     for number, card in enumerate(result_cards(row.config, lanes, tests)):
         _card(card, f"{row.id}-{number}")
     with st.expander("Where the time went, and what it ran on"):
@@ -42,6 +47,7 @@ def race_result(row: RaceRow) -> None:
 def _card(card: ResultCard, key: str) -> None:
     with st.container(border=True, key=f"result-{key}"):
         st.markdown(f"**{plain(card.title)}** · {plain(card.caution)}")
+        st.caption(plain(card.setting))
         for answer, column in zip(card.answers, st.columns(max(1, len(card.answers)), gap="medium"), strict=False):
             with column:
                 st.caption(plain(answer.question))

@@ -8,9 +8,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from multirate_core.config import RaceConfig
+from multirate_core.config import ArmConfig, GroupSpec, PartitionSpec, RaceConfig
 from multirate_core.config_json import to_dict
+from multirate_core.data.catalog import DATASETS
 from multirate_core.events import Evaluated
+from multirate_core.models.catalog import MODELS
 from multirate_core.store import LaneRow, RaceRow
 from pages.components.text import duration
 
@@ -22,6 +24,8 @@ OUTCOME_WORDS = {
     "failed": "failed",
     "lost": "lost: its worker died",
 }
+MOST_PATTERNS = 3  # of a group that are named
+_REST = "everything else"  # what the pattern "*" says, as the last rule
 CURVE_COLUMNS = ("race", "lane", "seed", "arm", "step", "epoch", "train_seconds", "accuracy", "loss", "reason")
 
 
@@ -57,6 +61,24 @@ def arms_text(config: RaceConfig) -> str:
     return ", ".join(words)
 
 
+def setting_text(config: RaceConfig, arm: str) -> str:
+    """Return what a result belongs to: "Glyph net on Handwritten digits, 24 epochs; fast: fc; slow every 5 steps"."""
+    model, data = MODELS.get(config.model.name), DATASETS.get(config.data.name)
+    model_title = model.title if model else config.model.name
+    data_title = data.title if data else config.data.name
+    groups = [words for each in config.arms if each.name == arm for words in _groups_in_words(each)]
+    return "; ".join([f"{model_title} on {data_title}, {budget_text(config)}", *groups])
+
+
+def fast_text(config: RaceConfig) -> str:
+    """Return what is fast, the same for several arms once: "layer4, fc"; "" for SGD alone."""
+    found = []
+    for partition in (arm.partition for arm in config.arms if arm.partition):
+        fast = [group.name for group in partition.groups if group.period == 1]
+        found.append(_patterns_in_words(partition, fast))
+    return " | ".join(dict.fromkeys(found))
+
+
 def difference(one: RaceConfig, other: RaceConfig) -> list[tuple[str, str, str]]:
     """Return (setting, value in one, value in the other) for every setting that differs."""
     a, b = dict(_flat(to_dict(one))), dict(_flat(to_dict(other)))
@@ -74,6 +96,7 @@ def table_row(row: RaceRow) -> dict[str, Any]:
         "Model": row.config.model.name,
         "Data": row.config.data.name,
         "Arms": arms_text(row.config),
+        "Fast": fast_text(row.config),
         "Budget": budget_text(row.config),
         "Seeds": len(row.config.seeds),
         "SGD accuracy": _mean(lanes, row.config, "sgd"),
@@ -97,6 +120,31 @@ def curves_csv(row: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluated
         for test in tests
     ]
     return _csv(CURVE_COLUMNS, table)
+
+
+def _groups_in_words(arm: ArmConfig) -> list[str]:
+    """Return one text for each group that has a rule: "fast: fc", "slow every 5 steps"."""
+    if arm.partition is None:
+        return []
+    used = {rule.group for rule in arm.partition.rules}
+    groups = [_group_in_words(arm, arm.partition, group) for group in arm.partition.groups if group.name in used]
+    return groups + (["no drift"] if arm.kind == "multirate" and not arm.drift else [])
+
+
+def _group_in_words(arm: ArmConfig, partition: PartitionSpec, group: GroupSpec) -> str:
+    patterns = _patterns_in_words(partition, [group.name])
+    if group.period == 1:
+        return f"{group.name}: {patterns}"
+    pace = "frozen" if arm.kind == "frozen" else f"every {group.period} steps"
+    return f"{group.name} {pace}" if patterns == _REST else f"{group.name} {pace}: {patterns}"
+
+
+def _patterns_in_words(partition: PartitionSpec, groups: Sequence[str]) -> str:
+    patterns = [rule.pattern for rule in partition.rules if rule.group in groups]
+    rest = _REST if len(partition.rules) > 1 else "everything"
+    words = [rest if pattern == "*" else pattern for pattern in patterns]
+    more = len(words) - MOST_PATTERNS
+    return ", ".join(words[:MOST_PATTERNS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _race_cells(row: RaceRow) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 that calls `Plotly.react`. Only a two-line loader is handed to Streamlit inline, since inline code travels with every
 message; it imports the real script from a folder that the server serves. That folder is declared through Components
 v1: it works from a plain clone and under any main script, which an `asset_dir` (installed distributions only) and
-static serving (one folder beside the main script) do not. docs/decisions.md has the figures.
+static serving (one folder beside the main script) do not.
 """
 
 from __future__ import annotations
