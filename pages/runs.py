@@ -16,11 +16,13 @@ from pages.components.plots.live_plot import live_plot
 from pages.components.plots.plot_file import plots_html
 from pages.components.race.panel import axis_control
 from pages.components.race.words import curves_csv, difference, runs_csv, state_line, table_row
+from pages.components.resources import backend
 from pages.components.router import require_router
 from pages.components.text import plain
 
 MOST_SHOWN = 500
 MOST_OVERLAID = 6
+POLL_S = 2.0
 COLUMNS = {
     "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
     "SGD accuracy": st.column_config.NumberColumn(format="percent"),
@@ -38,8 +40,10 @@ def page() -> None:
     )
     try:
         with races.open_store(home.store_path()) as store:
-            rows = races.list_races(store, (text or "")[:200], MOST_SHOWN)
-        chosen = _table(rows)
+            wanted = (text or "")[:200]
+            rows = races.list_races(store, wanted, MOST_SHOWN)
+            total = max(len(rows), races.count_races(store, wanted))
+        chosen = _table(rows, total)
         if chosen:
             _actions(chosen)
             _compare(chosen)
@@ -47,28 +51,52 @@ def page() -> None:
         st.error(plain(error))
 
 
-def _table(rows: list[RaceRow]) -> list[RaceRow]:
+def _table(rows: list[RaceRow], total: int) -> list[RaceRow]:
+    _remember_marks(st.session_state.get("listed", []))  # a click that came with the last table, before this one
+    ids = [row.id for row in rows]
+    st.session_state.listed = ids
     if not rows:
         st.info("No race yet, or none that matches. Start one on the Explore page.", icon=":material/flag:")
         return []
     table = [table_row(row) for row in rows]
     for line in table:
         line["Started"] = datetime.datetime.fromtimestamp(line["Started"])
-    event = st.dataframe(
+    key = state.table_key(ids)
+    if key not in st.session_state:
+        marked = [ids.index(race_id) for race_id in st.session_state.marked if race_id in ids]
+        st.session_state[key] = {"selection": {"rows": marked}}
+    st.dataframe(
         table,
         column_config=COLUMNS,
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        key=state.table_key([row.id for row in rows]),
+        key=key,
     )
-    picked = [index for index in event.selection.rows if 0 <= index < len(rows)]
-    st.caption(f"{_counted(rows)}, newest first. Mark one to open it, several to compare them.")
-    return [rows[index] for index in picked]
+    _remember_marks(ids)
+    st.caption(f"{_how_many(len(rows), total)}. Mark one to open it, several to compare them.")
+    by_id = {row.id: row for row in rows}
+    return [by_id[race_id] for race_id in st.session_state.marked if race_id in by_id]
 
 
-def _counted(rows: list[RaceRow]) -> str:
-    return "1 race" if len(rows) == 1 else f"{len(rows)} races"
+def _remember_marks(ids: list[str]) -> None:
+    """Keep the marks of the table of these races by race id: another table comes whenever a race is added or hidden."""
+    marked = st.session_state.setdefault("marked", [])
+    key = state.table_key(ids)
+    if key in st.session_state:
+        rows = st.session_state[key]["selection"]["rows"]
+        hidden = [race_id for race_id in marked if race_id not in ids]
+        st.session_state.marked = hidden + [ids[row] for row in rows if 0 <= row < len(ids)]
+
+
+def _how_many(shown: int, total: int) -> str:
+    if total > shown:
+        return f"The newest {shown:,} of {total:,} races; search finds the others"
+    return f"{_counted(shown)}, newest first"
+
+
+def _counted(number: int) -> str:
+    return "1 race" if number == 1 else f"{number:,} races"
 
 
 def _actions(chosen: list[RaceRow]) -> None:
@@ -109,7 +137,7 @@ def _confirm_delete(chosen: list[RaceRow]) -> None:
     ended = [row for row in chosen if row.state == "ended"]
     if running:
         st.warning(f"{', '.join(row.id for row in running)} has not ended and stays. Stop it first.")
-    st.markdown(plain(f"{_counted(ended)} with all curves: {', '.join(row.id for row in ended[:10])}"))
+    st.markdown(plain(f"{_counted(len(ended))} with all curves: {', '.join(row.id for row in ended[:10])}"))
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", disabled=not ended):
             delete([row.id for row in ended])
@@ -135,13 +163,34 @@ def _compare(chosen: list[RaceRow]) -> None:
         if changed:
             columns = ("Setting", chosen[0].id, chosen[1].id)
             st.dataframe([dict(zip(columns, line, strict=True)) for line in changed], hide_index=True)
-    axis = axis_control()
     shown = chosen[:MOST_OVERLAID]
     if len(chosen) > len(shown):
         st.caption(f"The first {MOST_OVERLAID} are drawn.")
+    running = _running(shown)
+    st.fragment(_draw, run_every=POLL_S if running else None)([row.id for row in shown], running)
+
+
+def _draw(ids: list[str], were_running: list[str]) -> None:
+    """Draw the curves; while a race runs, this is called again and again and reads everything anew."""
+    try:
+        if were_running:
+            backend().tend()
+        with races.open_store(home.store_path()) as store:
+            shown = [races.get_race(store, race_id) for race_id in ids]
+        named = _named_curves(shown)
+    except MultirateError as error:
+        st.warning(plain(error))
+        return
+    if _running(shown) != were_running:
+        st.rerun()  # of the whole page: the table has changed, and the timer may go
+    axis = axis_control()
     for row in shown:
         st.caption(plain(f"{row.id}: {state_line(row)} {row.message}"))
-    live_plot(_named_curves(shown), axis, key="runs:plots")
+    live_plot(named, axis, key="runs:plots")
+
+
+def _running(rows: list[RaceRow]) -> list[str]:
+    return [row.id for row in rows if row.state != "ended"]
 
 
 require_router()

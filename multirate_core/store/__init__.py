@@ -8,7 +8,15 @@ from multirate_core.store.ending import compact, finish
 from multirate_core.store.health import beat, sweep
 from multirate_core.store.packing import StepColumns
 from multirate_core.store.queue import request, start_next
-from multirate_core.store.races import candidate_devices, delete_race, get_race, list_races, log_path, submit
+from multirate_core.store.races import (
+    candidate_devices,
+    count_races,
+    delete_race,
+    get_race,
+    list_races,
+    log_path,
+    submit,
+)
 from multirate_core.store.rows import LaneRow, RaceRow
 from multirate_core.store.series import evaluations, evaluations_after, lanes, phases, record, steps_since
 
@@ -20,6 +28,7 @@ __all__ = [
     "beat",
     "candidate_devices",
     "compact",
+    "count_races",
     "delete_race",
     "evaluations",
     "evaluations_after",

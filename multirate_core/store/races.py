@@ -14,7 +14,7 @@ from multirate_core import config_json
 from multirate_core.config import RaceConfig
 from multirate_core.errors import ConfigError, QueueFullError, StoreError
 from multirate_core.machine import process_start
-from multirate_core.store.connection import Store, reading, writing
+from multirate_core.store.connection import Store, reading, storable, writing
 from multirate_core.store.rows import RaceRow, find, race_row
 from multirate_core.store.waiting import Waiting, allocate, busy_devices, outlooks, waiting_races
 
@@ -35,10 +35,11 @@ def submit(store: Store, config: RaceConfig, devices: Sequence[str] = ("cpu",), 
         The race's id.
 
     Raises:
-        ConfigError: the machine has no such device.
+        ConfigError: the machine has no such device, or a name in the configuration is not valid Unicode.
         QueueFullError: the server's owner allows no more waiting races.
     """
     candidates = candidate_devices(config.device, devices)
+    _check_text(config)
     race_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
     with writing(store) as connection:
         _check_room(connection, Waiting(race_id, candidates))
@@ -84,15 +85,20 @@ def list_races(store: Store, text: str = "", limit: int = 200) -> list[RaceRow]:
         text: words that must all occur in the race's id, model, data, arms, state or outcome; case does not matter.
         limit: how many at most.
     """
-    words = [word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for word in text.lower().split()]
-    where = " AND ".join(["(search || ' ' || state || ' ' || ifnull(outcome, '')) LIKE ? ESCAPE '\\'"] * len(words))
+    where, words = _matching(text)
     with reading(store) as connection:
         rows = connection.execute(
-            f"SELECT * FROM races WHERE {where or '1'} ORDER BY created_at DESC, queue_number DESC LIMIT ?",
-            (*(f"%{word}%" for word in words), limit),
+            f"SELECT * FROM races WHERE {where} ORDER BY created_at DESC, queue_number DESC LIMIT ?", (*words, limit)
         ).fetchall()
         looks = outlooks(connection, time.time())
     return [race_row(row, looks.get(row["id"])) for row in rows]
+
+
+def count_races(store: Store, text: str = "") -> int:
+    """Return how many races `list_races` would find without a limit."""
+    where, words = _matching(text)
+    with reading(store) as connection:
+        return int(connection.execute(f"SELECT count(*) FROM races WHERE {where}", words).fetchone()[0])
 
 
 def delete_race(store: Store, race_id: str) -> None:
@@ -115,6 +121,21 @@ def max_queued() -> int:
     if not text.isdecimal():
         raise ConfigError(f"MULTIRATE_MAX_QUEUED must be a whole number ≥ 0, got {text!r}.")
     return int(text)
+
+
+def _check_text(config: RaceConfig) -> None:
+    """Refuse what cannot be stored and read back equal, such as the name of a folder from an old Windows disk."""
+    text = config_json.to_json(config)
+    if storable(text) != text:
+        part = next(value for value in text.split('"') if storable(value) != value)
+        raise ConfigError(f"{storable(part)} is not valid Unicode. Rename it, then use the new name.")
+
+
+def _matching(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return the condition that a race holds all words of a search, and its parameters."""
+    words = [word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for word in text.lower().split()]
+    where = " AND ".join(["(search || ' ' || state || ' ' || ifnull(outcome, '')) LIKE ? ESCAPE '\\'"] * len(words))
+    return where or "1", tuple(f"%{word}%" for word in words)
 
 
 def _check_room(connection: sqlite3.Connection, newcomer: Waiting) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import DATASETS, DataShape, data_shape
 from multirate_core.data.paths import require_allowed
-from multirate_core.errors import MultirateError
+from multirate_core.errors import ConfigError, MultirateError
 from multirate_core.layers.describe import DescribeError, TreeRequest
 from multirate_core.layers.tree import LayerTree
 from multirate_core.models.catalog import model_info
@@ -47,6 +47,8 @@ def current_tree() -> TreeSource:
     except MultirateError as error:
         shape = DataShape(CLASSES_UNTIL_KNOWN, info.channels, info.image_size, (), 0, 0)
         problem = str(error)
+        if DATASETS[settings.data].source != "shipped" and "More settings" not in problem:
+            problem += " " + _place("Data folder on the server")
     try:
         answer = layer_tree(TreeRequest(settings.model, shape.num_classes, shape.channels, shape.image_size))
     except MultirateError as error:
@@ -66,8 +68,15 @@ def with_allowed_paths(settings: Settings) -> Settings:
     if settings.data_path and DATASETS[settings.data].source != "shipped":
         found["data_path"] = str(require_allowed(settings.data_path))
     if settings.weights_path and settings.weights == "file":
-        found["weights_path"] = str(require_allowed(settings.weights_path))
+        try:
+            found["weights_path"] = str(require_allowed(settings.weights_path))
+        except MultirateError as error:
+            raise ConfigError(f"{error} {_place('Weights file on the server')}") from error
     return replace(settings, **found)
+
+
+def _place(field: str) -> str:
+    return f"Its path stands under More settings, in the field “{field}”."
 
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)

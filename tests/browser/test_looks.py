@@ -40,6 +40,21 @@ def test_axe_finds_no_violation_on_both_pages(archive: Archive, open_page: OpenP
     assert violations(runs) == []
 
 
+@pytest.mark.parametrize("width", [390, 641, 768, 900, 1200, 1201, 1280])
+def test_both_units_of_the_budget_can_be_read(archive: Archive, open_page: OpenPage, width: int) -> None:
+    page = explore(open_page, archive.server.address, width=width)
+    assert not is_too_wide(page)
+    switch = page.locator(".st-key-in-budget")
+    expect(switch.locator("button")).to_have_text(["epochs", "seconds"])
+    cut = switch.locator("button, button *").evaluate_all(
+        "(parts) => parts.filter((part) => part.scrollWidth > part.clientWidth).map((part) => part.outerHTML)"
+    )
+    assert cut == []
+    room, last = switch.bounding_box(), switch.locator("button").last.bounding_box()
+    assert room is not None and last is not None
+    assert last["x"] + last["width"] <= room["x"] + room["width"] + 0.5
+
+
 def test_nothing_is_wider_than_a_phone(archive: Archive, open_page: OpenPage) -> None:
     ended = explore(open_page, archive.server.address, f"race={archive.new}", **PHONE)
     wait_result(ended)

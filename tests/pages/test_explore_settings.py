@@ -40,7 +40,7 @@ EXTREME = Settings(
     budget="seconds",
     epochs=100_000,
     seconds=0.001,
-    lr=1e300,
+    lr=1e30,
     momentum=0.999999,
     weight_decay=1e12,
     batch_size=65_536,
@@ -249,6 +249,7 @@ def foreign_file() -> bytes:
         (file_of("head").replace(b'"fc"', b'"nothing.*"').replace(b"fingerprint", b"fingerprint"), "nothing.*"),
         (file_of("head").replace(b'"period": 1', b'"period": 2'), "no group has period 1"),
         (file_of("head").replace(b'"period": 5', b'"period": 0'), "period must be a whole number"),
+        (file_of("head").replace(b'"slow"', b'"\\ud800"'), "must be text that UTF-8 can hold"),
     ],
 )
 def test_a_wrong_file_is_named_with_the_reason_and_changes_nothing(content: bytes, words: str) -> None:
@@ -282,6 +283,7 @@ def test_a_forbidden_path_is_no_obstacle_for_data_that_need_none() -> None:
 def test_a_forbidden_weights_file_is_refused() -> None:
     session = open_app(w="file", wp="/etc/passwd")
     assert "is outside the folders" in said(session)
+    assert "in the field “Weights file on the server”" in said(session)
     assert button(session, "Race").disabled
     session.button_group(key=field_key("weights")).set_value("none").run()
     assert not session.error
@@ -290,8 +292,27 @@ def test_a_forbidden_weights_file_is_refused() -> None:
 def test_weights_from_a_file_need_a_path() -> None:
     session = open_app(w="file")
     assert is_well(session)
-    assert "Type its path" in said(session)
+    assert "Type its path under More settings" in said(session)
     assert button(session, "Race").disabled
+
+
+def test_an_image_folder_needs_a_path_and_the_page_says_where_it_is_typed() -> None:
+    session = open_app(d="folder")
+    assert is_well(session)
+    assert "needs a path" in said(session)
+    assert "under More settings, in the field “Data folder on the server”" in said(session)
+
+
+@pytest.mark.parametrize(("typed", "got"), [(2.5, "2.5"), (None, "nothing")])
+def test_a_period_that_is_no_whole_number_is_said_and_the_old_one_kept(typed: float | None, got: str) -> None:
+    session = open_app()
+    session.number_input(key=period_key("slow")).set_value(7).run()
+    session.number_input(key=period_key("slow")).set_value(typed).run()
+    assert is_well(session)
+    assert f"k must be a whole number ≥ 1, got {got}." in said(session)
+    assert session.number_input(key=period_key("slow")).value == 7
+    assert groups(session)["slow"] == 7
+    assert "whole number" not in said(session.run())
 
 
 def test_a_relative_path_starts_in_the_allowed_folder_and_nowhere_else(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
-from plot_races import config
+import streamlit as st
+from plot_races import config, recorders
 from sessions import ROOT, component, groups, in_group, is_well, labels, open_app, press, read, record, said
 from streamlit.testing.v1 import AppTest
 
@@ -16,6 +17,8 @@ from multirate_core import home
 from multirate_core import store as races
 from multirate_core.config import DataConfig, ModelConfig, Recipe
 from multirate_core.errors import RaceNotFoundError
+from multirate_core.store.queue import take_turn
+from pages.components.plots import curves
 from pages.components.state import field_key, table_key
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -36,6 +39,12 @@ def mark(session: AppTest, *race_ids: str) -> AppTest:
     rows = [shown.index(race_id) for race_id in race_ids]
     session.session_state[table_key(shown)] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     return session.run()
+
+
+def marked(session: AppTest) -> list[str]:
+    """Ids of the ticked races, from the top."""
+    shown = listed(session)
+    return [shown[row] for row in session.session_state[table_key(shown)]["selection"]["rows"]]
 
 
 def search(session: AppTest, text: str) -> AppTest:
@@ -157,16 +166,68 @@ def test_more_races_than_can_be_told_apart_are_not_all_drawn() -> None:
     assert any("The first 6 are drawn" in each.value for each in session.caption)
 
 
-def test_marks_do_not_go_over_to_another_race_when_the_list_changes(three: list[str]) -> None:
+def test_marks_stay_with_their_races_when_the_list_changes(three: list[str]) -> None:
     session = mark(open_runs(), three[2])
-    assert "Delete 1" in labels(session)
+    assert marked(session) == [three[2]]
     record(config())
     session.run()
     assert is_well(session)
-    assert not [label for label in labels(session) if label.startswith("Delete")]
-    mark(session, three[2])
+    assert marked(session) == [three[2]]
     search(session, "digits")
+    assert marked(session) == []
     assert not [label for label in labels(session) if label.startswith("Delete")]
+    search(session, "")
+    assert marked(session) == [three[2]]
+    mark(session)
+    record(config())
+    assert marked(session.run()) == []
+
+
+def test_a_click_that_comes_together_with_a_new_race_is_not_lost(three: list[str]) -> None:
+    session = mark(open_runs(), three[2])
+    shown = listed(session)
+    session.session_state[table_key(shown)] = {"selection": {"rows": [0, 1], "columns": [], "cells": []}}
+    record(config())
+    session.run()
+    assert is_well(session)
+    assert marked(session) == shown[:2]
+    assert "Delete 2" in labels(session)
+
+
+def test_the_plots_of_a_running_race_are_drawn_again_until_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[float | None] = []
+    fragment = st.fragment
+
+    def spy(func: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:
+        if func.__name__ == "_draw":
+            timers.append(run_every)
+        return fragment(func, run_every=run_every)
+
+    monkeypatch.setattr(st, "fragment", spy)
+    monkeypatch.setattr(curves, "FRESH_S", 0.0)
+    with races.open_store(home.store_path()) as store:
+        race_id = races.submit(store, config(), attend=True)
+        assert take_turn(store, race_id)
+        lane = recorders(store, race_id)[0]
+        lane.take(50)
+        session = mark(open_runs(), race_id)
+        assert is_well(session)
+        assert timers == [2.0]
+        before = component(session, "runs:plots")["summary"]
+        lane.take(50)
+        session.run()
+        assert component(session, "runs:plots")["summary"] != before
+        races.finish(store, race_id, "stopped")
+    assert is_well(session.run())
+    assert timers[-1] is None
+
+
+def test_more_races_than_the_table_shows_are_counted(three: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert any(each.value.startswith("3 races, newest first.") for each in open_runs().caption)
+    find = races.list_races
+    monkeypatch.setattr(races, "list_races", lambda store, text, _: find(store, text, 2))
+    wanted = "The newest 2 of 3 races; search finds the others."
+    assert any(each.value.startswith(wanted) for each in open_runs().caption)
 
 
 @pytest.mark.parametrize("rows", [[99], [-1], [0, 99]])

@@ -76,17 +76,34 @@ def put(partition: Partition, tree: LayerTree) -> None:
 def period_input(group: GroupSpec, label: str) -> None:
     """Draw the number input of a group's period."""
     key = state.period_key(group.name)
-    st.session_state.setdefault(key, group.period)
+    # As a float: of an integer the browser cuts off the fraction, and would take 1 for an empty field.
+    st.session_state.setdefault(key, float(group.period))
     st.number_input(
         label,
-        min_value=1,
-        max_value=MAX_PERIOD,
-        step=1,
+        min_value=1.0,
+        max_value=float(MAX_PERIOD),
+        value=None,
+        step=1.0,
+        format="%.0f",
         key=key,
+        on_change=_check_period,
+        args=(group.name,),
         persist_state="session",
         help=f"The gradient of the group “{plain(group.name)}” is computed every k steps; in between it drifts along "
         "its held momentum. 1 means at every step.",
     )
+
+
+def _check_period(name: str) -> None:
+    """Take over a group's new period; put the old one back if it is none, and say so."""
+    key = state.period_key(name)
+    typed = st.session_state[key]
+    if typed is not None and float(typed).is_integer():
+        st.session_state.groups = current_groups()
+        return
+    got = "nothing" if typed is None else f"{typed:g}"
+    st.session_state.problems.append(f"k must be a whole number ≥ 1, got {got}.")
+    st.session_state[key] = next(float(group.period) for group in st.session_state.groups if group.name == name)
 
 
 def _first_partition(tree: LayerTree) -> Partition:
