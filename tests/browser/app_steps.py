@@ -173,15 +173,8 @@ def finger_drag(page: Page, source: Locator, way: tuple[float, float]) -> None:
         at = {"x": x + way[0] * step / 12, "y": y + way[1] * step / 12}
         touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [at]})
         page.wait_for_timeout(16)
-    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-
-
-def finger_tap(page: Page, target: Locator) -> None:
-    """Tap as long as a finger does: a touch that ends at once is now and then no click in Chromium."""
-    x, y = middle(target)
-    touch = page.context.new_cdp_session(page)
-    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-    page.wait_for_timeout(80)
+    page.wait_for_timeout(200)  # a finger that leaves in full motion is a fling, which swallows the next tap
+    touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [at]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from app_steps import finger_tap
 from board_trees import HOSTILE_NAME, TREES
 from playwright.sync_api import Locator, Page, expect
 
@@ -551,9 +550,9 @@ def test_the_page_scrolls_when_a_finger_drags_to_the_edge_of_the_window(board: O
 
 def test_a_tap_selects_and_the_move_button_moves_on_a_phone(board: Open) -> None:
     page = board(**PHONE)
-    finger_tap(page, row(page, FAST, "head").locator(".text"))
+    row(page, FAST, "head").locator(".text").tap()
     expect(page.get_by_text("1 row selected")).to_be_visible()
-    finger_tap(page, row(page, FAST, "head").locator(".move"))
+    row(page, FAST, "head").locator(".move").tap()
     expect_fast(page, [])
 
 

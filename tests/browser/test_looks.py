@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from app_steps import PHONE, explore, finger_tap, is_too_wide, wait_curves, wait_result
+from app_steps import PHONE, explore, is_too_wide, wait_curves, wait_result
 from conftest import Archive, OpenPage
 from playwright.sync_api import Page, expect
 from test_runs import mark, table
@@ -60,7 +60,7 @@ def test_nothing_is_wider_than_a_phone(archive: Archive, open_page: OpenPage) ->
     wait_result(ended)
     wait_curves(ended)
     for summary in ended.locator("[data-testid=stExpander] summary").all():
-        finger_tap(ended, summary)
+        summary.tap()
     runs = open_page(f"{archive.server.address}/runs", **PHONE)
     expect(table(runs).locator("td").first).to_be_attached()
     for page in (ended, runs):

@@ -23,7 +23,6 @@ from app_steps import (
     expect_raced,
     explore,
     finger_drag,
-    finger_tap,
     is_too_wide,
     link,
     pane,
@@ -144,12 +143,12 @@ def test_a_phone_drags_with_a_finger_starts_a_race_and_watches_it(app: Server, o
     finger_drag(page, layer, (40, above["y"] + above["height"] - 40 - box["y"]))
     expect(row(page, FAST, "layer2")).to_be_visible()
     wait_link(page, "p", other_than=before)
-    finger_tap(page, button(page, "Race"))
+    button(page, "Race").tap()
     wait_link(page, "race")
     wait_curves(page)
     expect(page.locator(".mr-plot-chart")).to_be_visible()
     assert not is_too_wide(page)
-    finger_tap(page, button(page, "Stop"))
+    button(page, "Stop").tap()
     expect(page.get_by_text("Stopped on request.")).to_be_visible(timeout=PATIENCE_MS)
     assert not is_too_wide(page)
 
