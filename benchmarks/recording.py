@@ -19,8 +19,8 @@ from multirate_core import home, store
 from multirate_core.backends import LocalProcess
 from multirate_core.store import LaneRow
 
-PAIRS, RACE_S = 8, 10.0  # races with and without the recorder, training seconds of each of their two arms
-ROUNDS, PHASE_S, SETTLE_S = 8, 12.0, 2.0
+PAIRS, RACE_S = 6, 8.0  # races with and without the recorder, training seconds of each of their two arms
+ROUNDS, PHASE_S, SETTLE_S = 6, 12.0, 2.0
 CLICK_EVERY_S = 1.0
 LOOK_EVERY_S = 0.03
 STEPS_WITHIN_S = 120.0
