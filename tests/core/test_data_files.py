@@ -141,14 +141,20 @@ def test_without_a_network_a_download_says_where_to_put_the_files(
         read(name, None, download=True)
 
 
+def packed_cifar(root: Path) -> bytes:
+    """The small set as the archive that a download gives."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        tar.add(small_cifar(root) / "cifar-10-batches-py", "cifar-10-batches-py")
+    return archive.getvalue()
+
+
 def test_a_download_goes_to_the_projects_folder_even_if_a_path_is_given(
     tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        tar.add(small_cifar(tmp_path / "source") / "cifar-10-batches-py", "cifar-10-batches-py")
+    archive = packed_cifar(tmp_path / "source")
     (own_home / "data").mkdir(parents=True)
-    (own_home / "data" / CIFAR10.filename).write_bytes(archive.getvalue())  # as if it had just been downloaded
+    (own_home / "data" / CIFAR10.filename).write_bytes(archive)  # as if it had just been downloaded
     monkeypatch.setattr(CIFAR10, "tgz_md5", None)
     (tmp_path / "mine").mkdir()
     assert len(read("cifar10", tmp_path / "mine", download=True).train_images) == 20
@@ -159,18 +165,16 @@ def test_a_download_goes_to_the_projects_folder_even_if_a_path_is_given(
 def test_a_download_that_breaks_off_while_it_is_unpacked_leaves_no_set_behind(
     tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        tar.add(small_cifar(tmp_path / "source") / "cifar-10-batches-py", "cifar-10-batches-py")
+    archive = packed_cifar(tmp_path / "source")
     (own_home / "data").mkdir(parents=True)
     whole = own_home / "data" / CIFAR10.filename
-    whole.write_bytes(archive.getvalue()[:-2000])
+    whole.write_bytes(archive[:-2000])
     monkeypatch.setattr(CIFAR10, "tgz_md5", None)
     with pytest.raises((DownloadError, DataError)):
         read("cifar10", None, download=True)
     with pytest.raises(DataError, match="is not in"):
         read("cifar10", None)
-    whole.write_bytes(archive.getvalue())
+    whole.write_bytes(archive)
     assert len(read("cifar10", None, download=True).train_images) == 20
 
 
