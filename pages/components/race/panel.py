@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from multirate_core import store as races
 from multirate_core.errors import MultirateError, RaceNotFoundError
 from multirate_core.store import RaceRow
+from multirate_core.store.queue import Asked
 from pages.components import state
 from pages.components.plots.curves import race_curves
 from pages.components.plots.lines import Axis
@@ -113,7 +113,7 @@ def _buttons(row: RaceRow) -> None:
         st.warning(plain(problem))
 
 
-def _ask(race_id: str, what: races.Asked) -> None:
+def _ask(race_id: str, what: Asked) -> None:
     """Request something of a race; why it failed stands below the buttons until the next request."""
     st.session_state.request_problem = ("", "")
     try:
