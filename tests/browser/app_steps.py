@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import psutil
+from finger import Finger
 from playwright.sync_api import Locator, Page, expect
 
 from multirate_core import store as races
@@ -167,15 +168,7 @@ def drag(page: Page, source: Locator, target: Locator) -> None:
 def finger_drag(page: Page, source: Locator, way: tuple[float, float]) -> None:
     """Drag a row by its grip with a finger, so far to the right and down."""
     x, y = middle(source.locator(".grip"))
-    touch = page.context.new_cdp_session(page)
-    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-    for step in range(1, 13):
-        at = {"x": x + way[0] * step / 12, "y": y + way[1] * step / 12}
-        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [at]})
-        page.wait_for_timeout(16)
-    page.wait_for_timeout(200)  # a finger that leaves in full motion is a fling, which swallows the next tap
-    touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [at]})
-    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    Finger(page).swipe((x, y), (x + way[0], y + way[1]), rest_ms=200)
 
 
 # ---- races ---------------------------------------------------------------------------------------------------------

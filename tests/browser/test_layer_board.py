@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from board_trees import HOSTILE_NAME, TREES
+from finger import Finger
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = pytest.mark.browser
@@ -482,28 +483,6 @@ def test_a_layer_named_like_markup_is_text_and_moves_like_any_other(board: Open)
 
 
 PHONE = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True}
-
-
-class Finger:
-    """One finger, by the browser's own touch input."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.input = page.context.new_cdp_session(page)
-
-    def send(self, kind: str, *at: tuple[float, float]) -> None:
-        points = [{"x": x, "y": y} for x, y in at]
-        self.input.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-
-    def swipe(self, start: tuple[float, float], end: tuple[float, float], hold_ms: int = 0) -> None:
-        self.send("touchStart", start)
-        for step in range(1, 13):
-            part = step / 12
-            at = (start[0] + part * (end[0] - start[0]), start[1] + part * (end[1] - start[1]))
-            self.send("touchMove", at)
-            self.page.wait_for_timeout(16)
-        self.page.wait_for_timeout(hold_ms)
-        self.send("touchEnd")
 
 
 def test_a_finger_on_the_grip_drags_a_row_to_the_pane_below(board: Open) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import OpenPage
+from finger import Finger
 from playwright.sync_api import Page, WebSocket
 from plot_races import config, recorders
 
@@ -111,15 +112,6 @@ def drag_zoom(page: Page, y_axis: str = "yaxis2") -> None:
     page.mouse.move(*at[1], steps=6)
     page.mouse.up()
     page.wait_for_function("document.querySelector('.mr-plot-chart').layout.xaxis.autorange === false")
-
-
-def swipe_up(page: Page, x: float, y: float, distance: int) -> None:
-    touch = page.context.new_cdp_session(page)
-    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
-    for moved in range(0, distance, 10):
-        page.wait_for_timeout(16)
-        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - moved}]})
-    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def test_the_zoom_stays_while_the_race_goes_on_and_a_double_click_ends_it(
@@ -232,7 +224,8 @@ def test_a_finger_on_the_plots_scrolls_the_page(address: str, open_page: OpenPag
     page = drawn(open_page(url, width=390, height=600, has_touch=True, is_mobile=True))
     place = panel(page, "yaxis2")
     top = "document.querySelector('[data-testid=stMain]').scrollTop"
-    swipe_up(page, place["x"] + place["width"] / 2, place["y"] + place["height"] / 2, 120)
+    x, y = place["x"] + place["width"] / 2, place["y"] + place["height"] / 2
+    Finger(page).swipe((x, y), (x, y - 120))
     page.wait_for_function(f"{top} > 60")
     assert not state(page)["zoomed"]
 
