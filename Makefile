@@ -10,7 +10,7 @@ app: .venv/.runtime
 	$(BIN)/python -m multirate_core.serve --host $(HOST) --port $(PORT)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network" -rs
+	$(BIN)/python -m pytest -m "not matrix and not gpu and not network" -rs
 
 test-all: .venv/.dev
 	$(BIN)/python -m pytest -rs

@@ -20,8 +20,9 @@ BARE_PAGE = Path(__file__).with_name("bare_page.py")
 FIRST_PAGE_S, NEW_SESSION_S, FIRST_POINT_S = (Target("at most", limit) for limit in (2.0, 1.5, 6.0))
 ABOUT = (
     "A page is complete when the layer board has rows, Race can be pressed and the server has finished its run. Every "
-    "launch has an empty user data folder, every session an empty browser cache. The point may be of any curve; the "
-    "first minibatch loss is told beside it. The browser runs already and shares the cores with server and worker. "
+    "launch has an empty user data folder but compiled Python modules, every session an empty browser cache. The point "
+    "may be of any curve; the first minibatch loss is told beside it. The browser runs already and shares the cores "
+    "with server and worker. "
     "What Streamlit itself needs for a page with one button is measured in turn with ours."
 )
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import psutil
-from finger import Finger
 from playwright.sync_api import Locator, Page, expect
 
 from multirate_core import store as races
 from multirate_core.store import RaceRow
 
-FAST, SLOW = 0, 1
 # The digits with a handful of steps: a race whose time is mostly its worker's start.
 SMALL = "nt=128&e=2"
 # One that does not end by itself while a test looks at it.
 LONG = "nt=128&e=20000"
-PHONE: Mapping[str, Any] = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True}
 PATIENCE_MS = 240_000  # for what a worker does: it imports torch and may share the machine
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -135,40 +132,6 @@ def is_too_wide(page: Page) -> bool:
     """Whether the page can be scrolled sideways: the document, or the part of it that Streamlit scrolls."""
     parts = "[document.documentElement, document.querySelector('[data-testid=stMain]')]"
     return page.evaluate(f"{parts}.some((part) => part.scrollWidth > part.clientWidth)")
-
-
-# ---- the board -----------------------------------------------------------------------------------------------------
-
-
-def pane(page: Page, group: int) -> Locator:
-    return page.locator(f".pane[data-group='{group}']")
-
-
-def row(page: Page, group: int, path: str) -> Locator:
-    return pane(page, group).locator(f".row[data-id='{path}']")
-
-
-def middle(locator: Locator) -> tuple[float, float]:
-    locator.scroll_into_view_if_needed()
-    box = locator.bounding_box()
-    assert box is not None
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
-def drag(page: Page, source: Locator, target: Locator) -> None:
-    """Drag a row by its name with the mouse."""
-    x, y = middle(source.locator(".text"))
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 4, y + 6, steps=3)
-    page.mouse.move(*middle(target), steps=8)
-    page.mouse.up()
-
-
-def finger_drag(page: Page, source: Locator, way: tuple[float, float]) -> None:
-    """Drag a row by its grip with a finger, so far to the right and down."""
-    x, y = middle(source.locator(".grip"))
-    Finger(page).swipe((x, y), (x + way[0], y + way[1]), rest_ms=200)
 
 
 # ---- races ---------------------------------------------------------------------------------------------------------

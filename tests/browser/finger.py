@@ -1,8 +1,13 @@
-"""A finger on the screen, for the browser tests."""
+"""A finger and the narrow screen it is on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from playwright.sync_api import Page
+
+PHONE: Mapping[str, Any] = {"width": 390, "height": 844, "has_touch": True, "is_mobile": True}
 
 
 class Finger:

@@ -10,23 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from app_steps import (
-    FAST,
-    PHONE,
-    SLOW,
-    drag,
-    explore,
-    pane,
-    press_race,
-    row,
-    stored,
-    type_into,
-    wait_curves,
-    wait_link,
-    wait_result,
-)
-from conftest import CHROMIUM_ARGS, ROOT, Server, chromium_path, free_port
+from app_steps import explore, press_race, stored, type_into, wait_curves, wait_link, wait_result
+from board_rows import FAST, SLOW, drag, pane, row
+from finger import PHONE
 from playwright.sync_api import Browser, Page, sync_playwright
+from servers import CHROMIUM_ARGS, ROOT, Server, chromium_path, free_port
 from test_runs import mark, table
 
 WIDE = {"width": 1440, "height": 1000, "device_scale_factor": 1.5}

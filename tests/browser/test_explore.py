@@ -8,27 +8,23 @@ from pathlib import Path
 
 import pytest
 from app_steps import (
-    FAST,
     HOSTILE,
     PATIENCE_MS,
-    SLOW,
     address_of,
     button,
     choose,
-    drag,
     explore,
     field,
     link,
-    pane,
-    row,
     settled,
     type_into,
     unfold,
     wait_link,
 )
-from conftest import OpenPage, Server
+from board_rows import FAST, SLOW, drag, pane, row
 from image_cases import draw_folder
 from playwright.sync_api import Locator, Page, expect
+from servers import OpenPage, Server
 
 pytestmark = pytest.mark.browser
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import OpenPage
 from finger import Finger
 from playwright.sync_api import Page, WebSocket
 from plot_races import config, recorders
+from servers import OpenPage
 
 from multirate_core import store as races
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from app_steps import PHONE, explore, is_too_wide, wait_curves, wait_result
-from conftest import Archive, OpenPage
+from app_steps import explore, is_too_wide, wait_curves, wait_result
+from finger import PHONE
 from playwright.sync_api import Page, expect
+from servers import Archive, OpenPage
 from test_runs import mark, table
 
 pytestmark = pytest.mark.browser

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from app_steps import (
-    FAST,
     PATIENCE_MS,
-    SLOW,
     button,
     choose,
-    drag,
-    end_races,
     expect_raced,
     explore,
-    pane,
     press_race,
-    row,
     stored,
     type_into,
     unfold,
     wait_curves,
     wait_result,
 )
-from conftest import OpenPage, Server
+from board_rows import FAST, SLOW, drag, pane, row
 from image_cases import shared
 from playwright.sync_api import Page, expect
+from servers import OpenPage, Server
 
-pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(autouse=True)
-def free_device(app: Server) -> Iterator[None]:
-    """Leave no race behind."""
-    yield
-    end_races(app.home)
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("free_device")]
 
 
 def race_to_the_end(page: Page, app: Server, note: str) -> None:

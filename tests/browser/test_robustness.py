@@ -18,9 +18,9 @@ from app_steps import (
     wait_curves,
     worker_of,
 )
-from conftest import ROOT, OpenPage, Server, StartServer
 from image_cases import draw_folder
 from playwright.sync_api import expect
+from servers import ROOT, OpenPage, Server, StartServer
 
 pytestmark = pytest.mark.browser
 

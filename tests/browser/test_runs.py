@@ -7,9 +7,10 @@ import io
 from pathlib import Path
 
 import pytest
-from app_steps import FAST, SLOW, button, drag, field, pane, row, type_into, wait_curves, wait_link, wait_result
-from conftest import Archive, OpenPage
+from app_steps import button, field, type_into, wait_curves, wait_link, wait_result
+from board_rows import FAST, SLOW, drag, pane, row
 from playwright.sync_api import Locator, Page, expect
+from servers import Archive, OpenPage
 
 pytestmark = pytest.mark.browser
 

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from app_steps import (
-    FAST,
     HOSTILE,
     LONG,
     PATIENCE_MS,
-    PHONE,
-    SLOW,
     SMALL,
     button,
-    drag,
     drag_zoom,
-    end_races,
     expect_raced,
     explore,
-    finger_drag,
     is_too_wide,
     link,
-    pane,
     plot,
     press_race,
-    row,
     stored,
     tab_to,
     type_into,
@@ -38,17 +29,12 @@ from app_steps import (
     wait_result,
     worker_of,
 )
-from conftest import OpenPage, Server
+from board_rows import FAST, SLOW, drag, finger_drag, pane, row
+from finger import PHONE
 from playwright.sync_api import Page, expect
+from servers import OpenPage, Server
 
-pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(autouse=True)
-def free_device(app: Server) -> Iterator[None]:
-    """Leave no race behind."""
-    yield
-    end_races(app.home)
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("free_device")]
 
 
 def wait_gone(page: Page, process: psutil.Process) -> None:

@@ -32,6 +32,8 @@ from multirate_core.config import (
 from multirate_core.errors import ConfigError, QueueFullError, RaceNotFoundError
 from multirate_core.store import RaceRow
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "inline": lambda path: Inline(path, COMMAND, run),

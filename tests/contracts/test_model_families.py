@@ -11,6 +11,8 @@ from multirate_core.errors import ModelError
 from multirate_core.models.catalog import MODELS, OFFLINE_NAME, model_info
 from multirate_core.models.registry import build, build_skeleton
 
+pytestmark = pytest.mark.slow
+
 # One of every family, and both where members differ in their head or in what they take.
 HEADS = {
     "resnet18": "fc",
@@ -101,7 +103,7 @@ def test_the_offline_network_has_its_head_and_takes_grey_images() -> None:
     assert scores_shape(model, 1, model_info(OFFLINE_NAME).smallest_size) == (2, NUM_CLASSES)
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 @pytest.mark.parametrize("name", sorted(set(MODELS) - {OFFLINE_NAME}))
 def test_every_single_model_trains_at_its_smallest_size_and_its_own(name: str) -> None:
     info = model_info(name)

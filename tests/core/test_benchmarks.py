@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import RESULTS, report
+from benchmarks import RESULTS, report, run
 from benchmarks import surroundings as surroundings_module
 from benchmarks.__main__ import NAMES
 from benchmarks.figures import Check, Figure, Result, Target
@@ -37,6 +37,7 @@ SURROUNDINGS = {
 def watched_shortly(monkeypatch: pytest.MonkeyPatch) -> None:
     """No figure is measured here, so a glance at how busy the machine is will do."""
     monkeypatch.setattr(surroundings_module, "WATCHED_S", 0.02)
+    monkeypatch.setattr(run, "SETTLE_S", 0.0)
 
 
 def record(**changes: object) -> dict[str, object]:

@@ -17,6 +17,8 @@ from multirate_core import store
 from multirate_core.cli.program import main
 from multirate_core.home import store_path
 
+pytestmark = pytest.mark.slow
+
 SMALL = [
     "--preset",
     "digits",

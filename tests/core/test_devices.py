@@ -29,6 +29,7 @@ def test_without_a_hint_at_a_gpu_the_answer_is_cpu_at_once(home: Path, monkeypat
     assert not (home / "devices").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has a GPU that cannot be hidden")
 def test_torch_is_asked_in_a_process_of_its_own_and_the_cpu_alone_is_not_kept(
     home: Path, monkeypatch: pytest.MonkeyPatch

@@ -87,6 +87,7 @@ def test_importing_the_module_loads_neither_torch_nor_scikit_learn() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_second_race_reads_equal_digits_without_scikit_learn() -> None:
     code = """
 import sys

@@ -153,6 +153,7 @@ def pretrained(num_classes: int) -> torch.nn.Module:
 # The script
 
 
+@pytest.mark.slow
 def test_two_pretrainings_from_one_seed_give_equal_bits_and_another_seed_other_ones() -> None:
     first = pretrain_glyphs.pretrain(TWELVE_STEPS).state_dict()
     second = pretrain_glyphs.pretrain(TWELVE_STEPS).state_dict()
@@ -167,6 +168,7 @@ def test_pretraining_leaves_the_settings_of_torch_as_they_were() -> None:
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
 
 
+@pytest.mark.slow
 def test_pretraining_lowers_the_loss_on_fresh_glyphs(pictures: torch.Tensor) -> None:
     images, labels = draw(pictures, seed=9, count=200)
     torch.manual_seed(TWELVE_STEPS.seed)

@@ -199,7 +199,8 @@ LONG = (
     "maxvit_t", "mnasnet0_5", "mobilenet_v2", "regnet_y_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5",
     "swin_t", "vgg11", "wide_resnet50_2",
 )  # fmt: skip
-FAMILIES = (*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG))
+MATRIX = (pytest.mark.slow, pytest.mark.matrix)
+FAMILIES = (*SHORT, *(pytest.param(name, marks=MATRIX) for name in LONG))
 
 
 @pytest.mark.parametrize("name", FAMILIES)

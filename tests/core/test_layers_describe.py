@@ -21,6 +21,7 @@ SQUEEZENET = TreeRequest("squeezenet1_1", num_classes=2, channels=3, image_size=
 UNKNOWN = TreeRequest("no_such_model", num_classes=2, channels=3, image_size=64)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_the_tree_that_a_direct_build_gives() -> None:
     assert read(SQUEEZENET) is None
     processes = [start(SQUEEZENET), start(SQUEEZENET)]

@@ -114,7 +114,11 @@ def test_what_is_no_partition_file_is_refused(content: str) -> None:
 
 
 @seeded
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda values: st.lists(values)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda values: st.lists(values), max_leaves=20
+    )
+)
 def test_any_values_give_a_specification_or_a_partition_error(value: Any) -> None:
     for key in GOOD:
         try:

@@ -20,6 +20,8 @@ from multirate_core.race import seed as seed_module
 from multirate_core.race import start as start_module
 from multirate_core.training.timers import HostTimer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Any:

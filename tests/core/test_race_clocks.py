@@ -14,6 +14,8 @@ from multirate_core.events import EXCLUDED, LaneClock, LaneEnded, PhaseChanged
 from multirate_core.race.marks import Marks
 from multirate_core.race.timeline import Timeline
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Any:

@@ -33,6 +33,7 @@ def go() -> Any:
     return "go"
 
 
+@pytest.mark.slow
 def test_the_offline_network_races_on_the_shipped_digits() -> None:
     threads = torch.get_num_threads()
     everything = ArmConfig("everything fast", "multirate", EVERYTHING_FAST)

@@ -6,7 +6,6 @@ import dataclasses
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,6 @@ from multirate_core.events import EnvironmentFound, Evaluated, LaneClock, LaneEn
 from multirate_core.store import Store
 from multirate_core.store.ending import COMPACT_STEPS
 from multirate_core.store.races import count_races
-
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Store]:
-    with store.open_store(tmp_path / "races.sqlite3") as made:
-        yield made
 
 
 def test_a_submitted_configuration_comes_back_equal(opened: Store) -> None:

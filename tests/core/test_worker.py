@@ -25,11 +25,7 @@ from multirate_core.training.lane import Lane
 from multirate_core.worker import Control, Engine, pulse, run_race
 from multirate_core.worker.outcome import after_error, after_events
 
-
-@pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Store]:
-    with store.open_store(tmp_path / "races.sqlite3") as made:
-        yield made
+pytestmark = pytest.mark.slow
 
 
 def run_here(opened: Store, config: RaceConfig, engine: Engine = run) -> RaceRow:
