@@ -32,15 +32,21 @@ def require_number(
     """Raise ConfigError unless `value` is a finite number within the given bounds."""
     bounds = [(">", above), ("≥", least), ("<", below), ("≤", most)]
     allowed = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if (
-        not number
+        not _is_finite(value)
         or (above is not None and value <= above)  # type: ignore[operator]
         or (least is not None and value < least)  # type: ignore[operator]
         or (below is not None and value >= below)  # type: ignore[operator]
         or (most is not None and value > most)  # type: ignore[operator]
     ):
         raise ConfigError(f"{name} must be a finite number {allowed}, got {value!r}.")
+
+
+def _is_finite(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond the floats
+        return False
 
 
 def require_text(name: str, value: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ def to_json(config: RaceConfig) -> str:
     return json.dumps(to_dict(config), separators=(",", ":"), ensure_ascii=False)
 
 
+@functools.lru_cache(maxsize=1024)  # the Runs page reads the same few hundred again and again; they are frozen
 def from_json(text: str) -> RaceConfig:
     """Read what `to_json` wrote.
 
@@ -40,7 +42,7 @@ def from_json(text: str) -> RaceConfig:
     """
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # digits and brackets without end are no JSONDecodeError
         raise ConfigError(f"the configuration is not JSON: {error}.") from error
     return race_from_dict(raw)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -22,6 +23,7 @@ from pages.components.text import plain
 
 MOST_SHOWN = 500
 MOST_OVERLAID = 6
+MOST_NAMED = 10
 POLL_S = 2.0
 COLUMNS = {
     "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
@@ -42,13 +44,25 @@ def page() -> None:
         with races.open_store(home.store_path()) as store:
             wanted = (text or "")[:200]
             rows = races.list_races(store, wanted, MOST_SHOWN)
-            total = max(len(rows), races.count_races(store, wanted))
+            unreadable = races.unreadable_races(store)
+            total = max(len(rows), races.count_races(store, wanted) - len(unreadable))
+        if unreadable:
+            _tell_unreadable(unreadable)
         chosen = _table(rows, total)
         if chosen:
             _actions(chosen)
             _compare(chosen)
     except MultirateError as error:
         st.error(plain(error))
+
+
+def _tell_unreadable(reasons: dict[str, str]) -> None:
+    """Name the races that another version of this app wrote; they hold nothing that this one could show."""
+    named = [f"{race_id} ({reason})" for race_id, reason in list(reasons.items())[:MOST_NAMED]]
+    more = f" and {len(reasons) - MOST_NAMED:,} more" if len(reasons) > MOST_NAMED else ""
+    st.warning(plain(f"{_counted(len(reasons))} cannot be read by this version: {', '.join(named)}{more}."))
+    if st.button("Delete what cannot be read", icon=":material/delete:"):
+        _confirm_delete(list(reasons))
 
 
 def _table(rows: list[RaceRow], total: int) -> list[RaceRow]:
@@ -114,7 +128,9 @@ def _actions(chosen: list[RaceRow]) -> None:
             "Plots as HTML", lambda: _plots(chosen), "multirate-plots.html", "text/html", on_click="ignore"
         )
         if st.button(f"Delete {len(chosen)}", icon=":material/delete:"):
-            _confirm_delete(chosen)
+            _confirm_delete(
+                [row.id for row in chosen if row.state == "ended"], [row.id for row in chosen if row.state != "ended"]
+            )
 
 
 def _plots(chosen: list[RaceRow]) -> str:
@@ -132,15 +148,13 @@ def _curves(row: RaceRow) -> str:
 
 
 @st.dialog("Delete for good?")
-def _confirm_delete(chosen: list[RaceRow]) -> None:
-    running = [row for row in chosen if row.state != "ended"]
-    ended = [row for row in chosen if row.state == "ended"]
+def _confirm_delete(ended: list[str], running: Sequence[str] = ()) -> None:
     if running:
-        st.warning(f"{', '.join(row.id for row in running)} has not ended and stays. Stop it first.")
-    st.markdown(plain(f"{_counted(len(ended))} with all curves: {', '.join(row.id for row in ended[:10])}"))
+        st.warning(f"{', '.join(running)} has not ended and stays. Stop it first.")
+    st.markdown(plain(f"{_counted(len(ended))} with all curves: {', '.join(ended[:MOST_NAMED])}"))
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", disabled=not ended):
-            delete([row.id for row in ended])
+            delete(ended)
             st.rerun()
         if st.button("Keep"):
             st.rerun()

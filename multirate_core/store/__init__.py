@@ -16,6 +16,7 @@ from multirate_core.store.races import (
     list_races,
     log_path,
     submit,
+    unreadable_races,
 )
 from multirate_core.store.rows import LaneRow, RaceRow
 from multirate_core.store.series import evaluations, evaluations_after, lanes, phases, record, steps_since
@@ -45,4 +46,5 @@ __all__ = [
     "steps_since",
     "submit",
     "sweep",
+    "unreadable_races",
 ]

@@ -79,7 +79,7 @@ def get_race(store: Store, race_id: str) -> RaceRow:
 
 
 def list_races(store: Store, text: str = "", limit: int = 200) -> list[RaceRow]:
-    """Return the races, newest first.
+    """Return the races, newest first, without those that `unreadable_races` names.
 
     Args:
         text: words that must all occur in the race's id, model, data, arms, state or outcome; case does not matter.
@@ -91,7 +91,14 @@ def list_races(store: Store, text: str = "", limit: int = 200) -> list[RaceRow]:
             f"SELECT * FROM races WHERE {where} ORDER BY created_at DESC, queue_number DESC LIMIT ?", (*words, limit)
         ).fetchall()
         looks = outlooks(connection, time.time())
-    return [race_row(row, looks.get(row["id"])) for row in rows]
+    return [race_row(row, looks.get(row["id"])) for row in rows if not _why_unreadable(row)]
+
+
+def unreadable_races(store: Store) -> dict[str, str]:
+    """Return id -> reason of the races whose configuration this version cannot read; another version wrote them."""
+    with reading(store) as connection:
+        rows = connection.execute("SELECT id, config FROM races ORDER BY created_at DESC").fetchall()
+    return {row["id"]: why for row in rows if (why := _why_unreadable(row))}
 
 
 def count_races(store: Store, text: str = "") -> int:
@@ -121,6 +128,14 @@ def max_queued() -> int:
     if not text.isdecimal():
         raise ConfigError(f"MULTIRATE_MAX_QUEUED must be a whole number ≥ 0, got {text!r}.")
     return int(text)
+
+
+def _why_unreadable(row: sqlite3.Row) -> str:
+    try:
+        config_json.from_json(row["config"])
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def _check_text(config: RaceConfig) -> None:

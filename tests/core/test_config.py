@@ -57,7 +57,7 @@ def test_a_period_that_is_no_whole_number_from_one_on_is_refused(value: object) 
         GroupSpec("slow", value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("lr", [0.0, -0.1, math.nan, math.inf, "fast", True])
+@pytest.mark.parametrize("lr", [0.0, -0.1, math.nan, math.inf, 10**400, "fast", True])
 def test_a_learning_rate_that_is_no_finite_positive_number_is_refused(lr: object) -> None:
     with pytest.raises(ConfigError, match="lr must be a finite number > 0"):
         Recipe(lr=lr)  # type: ignore[arg-type]
@@ -152,7 +152,10 @@ def test_damaged_json_gives_a_configuration_or_a_config_error(place: str, value:
         assert str(error)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"arms": 3}', '{"arms": [], "colour": 1}'])
+ENDLESS = ("9" * 5000, "[" * 100_000)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"arms": 3}', '{"arms": [], "colour": 1}', *ENDLESS], ids=len)
 def test_what_is_no_configuration_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         from_json(text)

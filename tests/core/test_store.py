@@ -32,6 +32,16 @@ def test_a_submitted_configuration_comes_back_equal(opened: Store) -> None:
     ]
 
 
+def test_a_race_of_another_version_is_named_and_hides_no_other(opened: Store) -> None:
+    foreign, own = store.submit(opened, scripted()), store.submit(opened, scripted())
+    opened.connection.execute("UPDATE races SET config = '[]' WHERE id = ?", (foreign,))
+    assert [race.id for race in store.list_races(opened)] == [own]
+    assert list(store.unreadable_races(opened)) == [foreign]
+    assert "RaceConfig must be an object" in store.unreadable_races(opened)[foreign]
+    with pytest.raises(ConfigError, match="RaceConfig must be an object"):
+        store.get_race(opened, foreign)
+
+
 def test_ids_are_short_url_safe_and_different(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MULTIRATE_MAX_QUEUED", "1000")
     ids = {store.submit(opened, scripted()) for _ in range(100)}

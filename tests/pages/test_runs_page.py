@@ -51,6 +51,14 @@ def search(session: AppTest, text: str) -> AppTest:
     return session.text_input(key="in:search").set_value(text).run()
 
 
+def unreadable() -> str:
+    """An ended race as a later version might have written it."""
+    race_id = record(config())
+    with races.open_store(home.store_path()) as store:
+        store.connection.execute('UPDATE races SET config = \'{"from": "2030"}\' WHERE id = ?', (race_id,))
+    return race_id
+
+
 @pytest.fixture
 def three() -> list[str]:
     """Three ended races, the oldest first."""
@@ -304,6 +312,21 @@ def test_the_question_before_deleting_names_the_races(three: list[str]) -> None:
     assert any(three[0] in read(each.value) and "1 races" not in each.value for each in session.markdown)
     assert {"Delete", "Keep"} <= set(labels(session))
     assert listed(open_runs()) == three[::-1]
+
+
+def test_a_race_of_another_version_is_named_the_others_are_listed_and_it_can_be_deleted(three: list[str]) -> None:
+    foreign = unreadable()
+    session = open_runs()
+    assert is_well(session)
+    assert listed(session) == three[::-1]
+    assert f"1 race cannot be read by this version: {foreign} (RaceConfig does not know 'from'" in said(session)
+    assert any("3 races, newest first" in each.value for each in session.caption)
+    press(session, "Delete what cannot be read")
+    assert any(foreign in read(each.value) for each in session.markdown)
+    assert {"Delete", "Keep"} <= set(labels(session))
+    assert "RaceConfig does not know 'from'" in said(open_app(race=foreign))
+    called("delete", foreign)
+    assert "cannot be read" not in said(open_runs())
 
 
 def test_the_curve_of_a_race_is_a_csv_with_a_line_per_evaluation(three: list[str]) -> None:
