@@ -73,8 +73,15 @@ def test_batchnorm_on_single_pixels_is_bad_input_though_only_the_worker_sees_it(
     assert "Use a batch size ≥ 2" in err
 
 
+# Like `python -m multirate_core`, but a shell that started the tests in the background has told them to ignore Ctrl+C.
+WITH_CTRL_C = """import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("multirate_core", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_ctrl_c_stops_the_worker_and_prints_what_there_is(own_home: Path) -> None:
-    words = [sys.executable, "-m", "multirate_core", "compare", *SMALL, "--seconds", "600"]
+    words = [sys.executable, "-c", WITH_CTRL_C, "compare", *SMALL, "--seconds", "600"]
     done = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     try:
         _wait_for_steps(own_home, done)
@@ -82,6 +89,7 @@ def test_ctrl_c_stops_the_worker_and_prints_what_there_is(own_home: Path) -> Non
         out, err = done.communicate(timeout=60)
     finally:
         done.kill()
+        done.wait()
     assert done.returncode == 130, err
     report = json.loads(out.splitlines()[-1])
     assert report["outcome"] == "stopped"
