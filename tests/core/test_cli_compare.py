@@ -90,6 +90,9 @@ def test_ctrl_c_stops_the_worker_and_prints_what_there_is(own_home: Path) -> Non
     finally:
         done.kill()
         done.wait()
+        with store.open_store(own_home / "races.sqlite3") as opened:  # else a failure here leaves a worker at work
+            for race in store.list_races(opened):
+                store.request(opened, race.id, "stop")
     assert done.returncode == 130, err
     report = json.loads(out.splitlines()[-1])
     assert report["outcome"] == "stopped"
