@@ -14,6 +14,8 @@ COMPONENTS = Path(__file__).parent / "pages" / "components"
 # An icon of our own: Streamlit would fetch a named one from the network.
 st.set_page_config(page_title="Multirate Explorer", page_icon=str(COMPONENTS / "icon.svg"), layout="wide")
 st.html(COMPONENTS / "page.css")
+with st.container(key="address"):
+    st.html(f"<script>{(COMPONENTS / 'address.js').read_text(encoding='utf-8')}</script>", unsafe_allow_javascript=True)
 
 page = st.navigation(
     [

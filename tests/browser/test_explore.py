@@ -197,3 +197,24 @@ def test_a_link_restores_the_screen_and_one_for_another_model_is_named(app: Serv
     wrong = explore(open_page, app.address, f"m=resnet18&d=fashion_mnist&p={small}")
     expect(warning(wrong, "made for another model")).to_be_visible()
     expect(row(wrong, FAST, "fc")).to_be_visible()
+
+
+def test_back_leads_to_the_page_before_and_not_through_every_setting(app: Server, open_page: OpenPage) -> None:
+    page = explore(open_page, app.address)
+    first = wait_link(page, "p")
+    type_into(page, "k", "7")
+    second = wait_link(page, "p", other_than=first)
+    drag(page, row(page, SLOW, "layer2"), pane(page, FAST))
+    here = wait_link(page, "p", other_than=second)
+    settled(page)
+    page.get_by_role("link", name="Runs").click()
+    expect(field(page, "Search")).to_be_visible()
+    page.go_back()
+    expect(row(page, FAST, "layer2")).to_be_visible()
+    expect(pane(page, SLOW)).to_contain_text("every 7 steps")
+    assert wait_link(page, "p") == here
+    settled(page)
+    page.go_back()  # to the bare address: the first writing of a new session comes before our script
+    settled(page)
+    page.go_back()
+    assert page.url == "about:blank"
