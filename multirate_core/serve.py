@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import os
 import socket
 import subprocess
 import sys
@@ -93,10 +94,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(OPEN_WARNING.format(hosts=", ".join(own_hosts()), port=options.port), file=sys.stderr)
     else:
         print(f"Open http://localhost:{options.port} in a browser on this computer. Stop with Ctrl+C.", flush=True)
-    try:
-        return subprocess.call(command, cwd=APP.parent)
-    except KeyboardInterrupt:
-        return 130
+    sys.stdout.flush()
+    os.chdir(APP.parent)
+    if sys.platform != "win32":  # there, a process that replaces another one is a new one that nobody waits for
+        os.execv(command[0], command)  # so that who ends this process ends the server
+    return subprocess.call(command)
 
 
 if __name__ == "__main__":

@@ -46,11 +46,15 @@ class EqualEpochs:
 
 @dataclass(frozen=True)
 class ToTarget:
-    """Training seconds until each arm first reached an accuracy; None where some seed never did."""
+    """Training seconds until each arm first reached an accuracy; None where some seed never did.
+
+    `other_seeds` counts the seeds at which the other arm did.
+    """
 
     target: float
     sgd_seconds: float | None
     other_seconds: float | None
+    other_seeds: int
 
     @property
     def speedup(self) -> float | None:
@@ -161,7 +165,8 @@ def _to_target(pairs: Sequence[tuple[Curve, Curve]], target: float) -> ToTarget:
     """Compare the mean times to a target; an arm that misses it at one seed has none."""
     sgd_seconds = [seconds_to(a, target) for a, _ in pairs]
     other_seconds = [seconds_to(b, target) for _, b in pairs]
-    return ToTarget(target, _mean_of_all(sgd_seconds), _mean_of_all(other_seconds))
+    reached = sum(seconds is not None for seconds in other_seconds)
+    return ToTarget(target, _mean_of_all(sgd_seconds), _mean_of_all(other_seconds), reached)
 
 
 def _equal_seconds(pairs: Sequence[tuple[Curve, Curve]]) -> EqualSeconds:

@@ -16,7 +16,7 @@ from pages.components.board.take_home import take_home
 from pages.components.race.panel import race_panel
 from pages.components.resources import backend
 from pages.components.router import require_router
-from pages.components.settings import race_config
+from pages.components.settings import in_words_of_the_page, race_config
 from pages.components.settings_form import main_settings, more_settings
 from pages.components.text import plain
 from pages.components.tree_source import TreeSource, current_tree, show_missing_tree
@@ -60,13 +60,14 @@ def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceC
     partition = partition_panel(tree)
     if partition is None:
         return None, None
-    spec = to_spec(partition, tree)
+    spec, pinned = to_spec(partition, tree), pinned_specs(tree)
     arms_panel(partition, tree)
     try:
-        config = race_config(source.settings, spec, pinned_specs(tree))
+        config = race_config(source.settings, spec, pinned)
     except MultirateError as error:
-        st.error(plain(error))
-        config = None
+        config, problem = None, in_words_of_the_page(str(error))
+        if problem != source.problem:
+            st.error(plain(problem))
     take_home(spec, config, tree)
     return partition, None if source.problem else config
 

@@ -13,6 +13,7 @@ from multirate_core.errors import MultirateError
 from multirate_core.store import RaceRow
 from pages.components import state
 from pages.components.plots.curves import RaceCurves, race_curves
+from pages.components.plots.lines import Axis
 from pages.components.plots.live_plot import live_plot
 from pages.components.plots.plot_file import plots_html
 from pages.components.race.panel import axis_control
@@ -124,18 +125,19 @@ def _actions(chosen: list[RaceRow]) -> None:
         if len(chosen) == 1:
             name = f"multirate-{chosen[0].id}.csv"
             st.download_button("Curve as CSV", lambda: _curves(chosen[0]), name, "text/csv", on_click="ignore")
+        # Files are made in a thread that has no session: what they need of it is read here.
+        axis = st.session_state[state.field_key("axis")] or "seconds"
         st.download_button(
-            "Plots as HTML", lambda: _plots(chosen), "multirate-plots.html", "text/html", on_click="ignore"
+            "Plots as HTML", lambda: _plots(chosen, axis), "multirate-plots.html", "text/html", on_click="ignore"
         )
-        if st.button(f"Delete {len(chosen)}", icon=":material/delete:"):
-            _confirm_delete(
-                [row.id for row in chosen if row.state == "ended"], [row.id for row in chosen if row.state != "ended"]
-            )
+        ended = [row.id for row in chosen if row.state == "ended"]
+        help_text = None if ended else "Only ended races can be deleted. Open the race and stop it first."
+        if st.button(f"Delete {len(chosen)}", icon=":material/delete:", disabled=not ended, help=help_text):
+            _confirm_delete(ended, [row.id for row in chosen if row.state != "ended"])
 
 
-def _plots(chosen: list[RaceRow]) -> str:
-    named = _named_curves(chosen[:MOST_OVERLAID])
-    return plots_html(named, st.session_state[state.field_key("axis")] or "seconds")
+def _plots(chosen: list[RaceRow], axis: Axis) -> str:
+    return plots_html(_named_curves(chosen[:MOST_OVERLAID]), axis)
 
 
 def _named_curves(chosen: list[RaceRow]) -> list[tuple[str, RaceCurves]]:
@@ -150,7 +152,7 @@ def _curves(row: RaceRow) -> str:
 @st.dialog("Delete for good?")
 def _confirm_delete(ended: list[str], running: Sequence[str] = ()) -> None:
     if running:
-        st.warning(f"{', '.join(running)} has not ended and stays. Stop it first.")
+        st.warning(f"{', '.join(running)} has not ended and stays. Open it and stop it first.")
     st.markdown(plain(f"{_counted(len(ended))} with all curves: {', '.join(ended[:MOST_NAMED])}"))
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", disabled=not ended):

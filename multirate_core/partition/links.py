@@ -65,6 +65,15 @@ def decode(text: str, tree: LayerTree) -> Partition:
     return Partition(groups, {name: groups[number].name for name, number in zip(names, owners, strict=True)})
 
 
+def is_for_another_network(text: str, tree: LayerTree) -> bool:
+    """Tell whether a link names another network than this one; False for one that is damaged."""
+    try:
+        packet = _to_bytes(text)
+    except PartitionError:
+        return False
+    return len(packet) >= 7 and packet[0] >> 4 == VERSION and packet[1:3] != _mark(tree)
+
+
 def _layouts(table: bytes, symbols: list[int], kinds: int, tree: LayerTree) -> Iterator[tuple[int, bytes]]:
     """Yield every layout that can hold the partition: flags and body."""
     sequences = [(0, symbols)]
@@ -87,7 +96,11 @@ def _layer_lengths(tree: LayerTree) -> list[int]:
 
 def _seal(layout: int, body: bytes, tree: LayerTree) -> bytes:
     head = bytes([VERSION << 4 | layout])
-    return head + bytes.fromhex(tree.fingerprint)[:2] + _checksum(head + body, tree) + body
+    return head + _mark(tree) + _checksum(head + body, tree) + body
+
+
+def _mark(tree: LayerTree) -> bytes:
+    return bytes.fromhex(tree.fingerprint)[:2]
 
 
 def _open(packet: bytes, tree: LayerTree) -> tuple[int, bytes]:
@@ -96,7 +109,7 @@ def _open(packet: bytes, tree: LayerTree) -> tuple[int, bytes]:
     head, mark, checksum, body = packet[:1], packet[1:3], packet[3:6], packet[6:]
     if head[0] >> 4 != VERSION or head[0] & 8:
         raise PartitionError("the link is damaged, or of another version of this program. Copy it again.")
-    if mark != bytes.fromhex(tree.fingerprint)[:2]:
+    if mark != _mark(tree):
         raise PartitionError(f"the link was made for another model than {tree.model!r}. Choose that model first.")
     if checksum != _checksum(head + body, tree):
         raise PartitionError("the link is damaged: its check sum is wrong. Copy it again.")

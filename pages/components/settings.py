@@ -65,6 +65,28 @@ class Settings:
     axis: str = "seconds"
 
 
+# Field of Settings -> the label of its number on the page.
+LABELS = {
+    "image_size": "Image edge in pixels",
+    "train_images": "Training images",
+    "num_classes": "Classes of the head",
+    "epochs": "Epochs",
+    "seconds": "Seconds",
+    "lr": "Learning rate per step",
+    "momentum": "Momentum",
+    "weight_decay": "Weight decay",
+    "batch_size": "Batch size",
+    "seeds": "Seeds",
+    "threads": "CPU threads",
+}
+
+
+def in_words_of_the_page(problem: str) -> str:
+    """Return an error about a setting with the label that the user sees in the place of the setting's name."""
+    name, space, rest = problem.partition(" ")
+    return LABELS.get(name, name) + space + rest
+
+
 def advice(model: str, data: str) -> dict[str, Any]:
     """Return what is usual for a network and a data set, by the names of Settings."""
     same = [known for known in RACE_PRESETS.values() if (known.model.name, known.data.name) == (model, data)]

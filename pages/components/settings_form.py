@@ -14,7 +14,7 @@ from multirate_core.machine import default_threads
 from multirate_core.models.catalog import MODELS
 from pages.components import state
 from pages.components.board.partition_panel import period_input
-from pages.components.settings import ARM_KINDS, BUDGETS, WEIGHTS, Settings, advice
+from pages.components.settings import ARM_KINDS, BUDGETS, LABELS, WEIGHTS, Settings, advice
 from pages.components.text import plain
 
 ARM_TITLES = {"sgd": "SGD", "multirate": "Multirate", "frozen": "Frozen"}
@@ -67,16 +67,16 @@ def recommend() -> None:
     before = advice(*st.session_state.get("advised_for", (default.model, default.data)))
     for name, value in advice(now.model, now.data).items():
         if getattr(now, name) == before[name]:
-            st.session_state[state.field_key(name)] = value
+            state.set_field(name, value)
     st.session_state.advised_for = (now.model, now.data)
 
 
 def _budget_input() -> None:
     if st.session_state[state.field_key("budget")] == "seconds":
         help_text = "Every arm trains for so many training seconds (evaluation and loading not counted)."
-        _number("Seconds", "seconds", 0.0, 2_592_000.0, 10.0, help_text)
+        _number("seconds", 10.0, help_text, "%.5g")
     else:
-        _number("Epochs", "epochs", 1, 100_000, 1, "Every arm sees the training images so many times.")
+        _number("epochs", 1.0, "Every arm sees the training images so many times.")
 
 
 def _weights_and_data() -> None:
@@ -92,9 +92,9 @@ def _weights_and_data() -> None:
     if data.source == "folder":
         _segmented("Unreadable images", "bad_images", ("refuse", "skip"), {"refuse": "Refuse", "skip": "Skip"})
     st.caption(plain(data.note))
-    _number("Image edge in pixels (0: the data's own)", "image_size", 0, 1024, 8)
-    _number("Training images (0: all)", "train_images", 0, 10**9, 100)
-    _number("Classes of the head (0: the data's own)", "num_classes", 0, 100_000, 1)
+    _number("image_size", 8.0, zero="the data's own")
+    _number("train_images", 100.0, zero="all")
+    _number("num_classes", 1.0, zero="the data's own")
 
 
 def _allowed_text() -> str:
@@ -105,10 +105,10 @@ def _allowed_text() -> str:
 
 
 def _recipe() -> None:
-    _number("Learning rate per step", "lr", 0.0, None, 0.001, "The per-step size h/k: what plain SGD uses.", "%.5g")
-    _number("Momentum", "momentum", 0.0, 1.0, 0.05, None, "%.4g")
-    _number("Weight decay", "weight_decay", 0.0, None, 0.0001, None, "%.5g")
-    _number("Batch size", "batch_size", 1, 65_536, 8)
+    _number("lr", 0.001, "The per-step size h/k: what plain SGD uses.", "%.5g")
+    _number("momentum", 0.05, None, "%.8g")
+    _number("weight_decay", 0.0001, None, "%.5g")
+    _number("batch_size", 8.0)
     _toggle("Linear drift", "drift", "Slow groups move at every step. Off: one jump per cycle.")
 
 
@@ -122,10 +122,9 @@ def _race() -> None:
         help=ARMS_HELP,
         persist_state="session",
     )
-    _number("Seeds", "seeds", 1, 100, 1, "Every arm once per seed: a verdict needs several.")
+    _number("seeds", 1.0, "Every arm once per seed: a verdict needs several.")
     _select("Device", "device", {name: name for name in _devices()})
-    default = default_threads()
-    _number(f"CPU threads (0: {default})", "threads", 0, 1024, 1, "One core is left free, so that the page answers.")
+    _number("threads", 1.0, "One core is left free, so that the page answers.", zero=str(default_threads()))
 
 
 def _devices() -> list[str]:
@@ -156,19 +155,14 @@ def _segmented(label: str, name: str, options: tuple[str, ...], titles: dict[str
     )
 
 
-def _number(
-    label: str,
-    name: str,
-    low: float,
-    high: float | None,
-    step: float,
-    help: str | None = None,
-    format: str | None = None,
-) -> None:
+def _number(name: str, step: float, help: str | None = None, format: str = "%.0f", zero: str = "") -> None:
+    """Draw a number; `zero` says what 0 stands for.
+
+    Without bounds and never whole by itself: the browser would keep an older value behind what it shows, and read 9e99
+    as 9. What no race can use is said beside the board.
+    """
     st.number_input(
-        label,
-        min_value=low,
-        max_value=high,
+        LABELS[name] + (f" (0: {zero})" if zero else ""),
         step=step,
         format=format,
         key=state.field_key(name),

@@ -9,6 +9,7 @@ import dataclasses
 import re
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -80,15 +81,32 @@ def settings() -> Settings:
     default = Settings()
     values = {name: st.session_state.get(field_key(name), getattr(default, name)) for name in LINK_FIELDS}
     values["arms"] = tuple(values["arms"] or ())
-    return Settings(**{name: getattr(default, name) if v is None else v for name, v in values.items()})
+    return Settings(**{name: _as_in(default, name, value) for name, value in values.items()})
 
 
 def set_settings(new: Settings) -> None:
     """Put settings into the widgets; call it before they are drawn, or in a callback."""
     for item in dataclasses.fields(Settings):
-        value = getattr(new, item.name)
-        st.session_state[field_key(item.name)] = list(value) if isinstance(value, tuple) else value
+        set_field(item.name, getattr(new, item.name))
     st.session_state.advised_for = (new.model, new.data)
+
+
+def set_field(name: str, value: object) -> None:
+    """Put one setting into its widget; numbers are floats there, see `settings_form`."""
+    if isinstance(value, tuple):
+        value = list(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    st.session_state[field_key(name)] = value
+
+
+def _as_in(default: Settings, name: str, value: Any) -> Any:
+    """Return a widget's value as Settings has it: whole numbers as int, an empty widget as the default."""
+    usual = getattr(default, name)
+    if value is None:
+        return usual
+    whole = isinstance(usual, int) and isinstance(value, float) and value.is_integer()
+    return int(value) if whole else value
 
 
 def open_race(race_id: str, config: RaceConfig | None = None) -> None:

@@ -15,7 +15,7 @@ from multirate_core.layers.tree import LayerTree
 from multirate_core.models.catalog import model_info
 from pages.components import state
 from pages.components.resources import layer_tree
-from pages.components.settings import Settings, data_config
+from pages.components.settings import Settings, data_config, in_words_of_the_page
 from pages.components.text import plain
 
 POLL_S = 0.5
@@ -46,7 +46,7 @@ def current_tree() -> TreeSource:
         shape, problem = _shape(data_config(settings), settings.model), ""
     except MultirateError as error:
         shape = DataShape(CLASSES_UNTIL_KNOWN, info.channels, info.image_size, (), 0, 0)
-        problem = str(error)
+        problem = in_words_of_the_page(str(error))
         if DATASETS[settings.data].source != "shipped" and "More settings" not in problem:
             problem += " " + _place("Data folder on the server")
     try:

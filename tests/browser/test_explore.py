@@ -199,6 +199,20 @@ def test_a_link_restores_the_screen_and_one_for_another_model_is_named(app: Serv
     expect(row(wrong, FAST, "fc")).to_be_visible()
 
 
+def test_a_number_out_of_bounds_is_said_and_no_race_starts_with_an_older_one(app: Server, open_page: OpenPage) -> None:
+    page = explore(open_page, app.address)
+    for typed, words in (("0", "got 0"), ("1.5", "got 1.5"), ("9e99", "Epochs must be")):
+        type_into(page, "Epochs", typed)
+        expect(warning(page, "Epochs must be").filter(has_text=words)).to_be_visible()
+        expect(button(page, "Race")).to_be_disabled()
+    type_into(page, "Epochs", "3")
+    expect(button(page, "Race")).to_be_enabled()
+    type_into(page, "k", "0")
+    expect(warning(page, "k must be a whole number from 1 to 1,000,000, got 0.")).to_be_visible()
+    expect(field(page, "k")).to_have_value("5")
+    expect(pane(page, SLOW)).to_contain_text("every 5 steps")
+
+
 def test_back_leads_to_the_page_before_and_not_through_every_setting(app: Server, open_page: OpenPage) -> None:
     page = explore(open_page, app.address)
     first = wait_link(page, "p")

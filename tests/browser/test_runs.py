@@ -54,6 +54,10 @@ def test_races_are_found_laid_over_each_other_compared_saved_and_deleted(archive
     curve = saved(page, "Curve as CSV")
     assert {line["race"] for line in curve} == {new}
     assert {line["arm"] for line in curve} == {"sgd", "multirate"}
+    with page.expect_download() as download:
+        button(page, "Plots as HTML").click()
+    drawn = Path(download.value.path()).read_text()
+    assert "plotly" in drawn and f'"uirevision":"seconds|{new}"' in drawn
     mark(page, 1)
     expect(page.get_by_text("Difference of the two configurations")).to_be_visible()
     expect(page.locator("[data-testid=stDataFrame]").nth(1).locator("td")).to_contain_text(["period", "9", "5"])

@@ -225,6 +225,22 @@ def test_a_packed_figure_holds_every_array_once_and_gives_its_numbers_back() -> 
     assert np.array_equal(numbers, shared.astype("f4"), equal_nan=True)
 
 
+def test_an_arm_looks_the_same_in_the_sweep_and_in_the_curves(store: races.Store) -> None:
+    accuracy = trace(race_figure([("", raced(store))]), "accuracy", "multirate")
+    sweep = trace(sweep_figure([(0.5, 1.4), (0.9, 1.1)], place=1), "sweep", "speed-up")
+    assert sweep["line"]["color"] == accuracy["line"]["color"]
+    assert sweep["marker"]["symbol"] == accuracy["marker"]["symbol"]
+
+
+def test_a_race_without_a_step_has_plain_axes_and_titles(store: races.Store) -> None:
+    layout = race_figure([("", race_curves(races.submit(store, config()), store.path))])["layout"]
+    assert [layout[axis]["range"] for axis in ("yaxis", "yaxis2", "yaxis3")] == [[0, 1.03], [0, 3], [0, 10]]
+    titles = [each["text"] for each in layout["annotations"]]
+    assert "<b>Minibatch loss</b>" in titles
+    full = race_figure([("", raced(store))])["layout"]
+    assert not any("range" in full[axis] for axis in ("yaxis", "yaxis2", "yaxis3"))
+
+
 def test_the_sweep_leaves_out_what_was_not_reached() -> None:
     sweep = [(0.5, 1.4), (0.9, 1.1), (0.95, None)]
     line = trace(sweep_figure(sweep), "sweep", "speed-up")

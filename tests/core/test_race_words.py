@@ -107,6 +107,8 @@ def test_budgets_and_arms_are_short() -> None:
     assert budget_text(dataclasses.replace(config(), budget=Budget(epochs=1))) == "1 epoch"
     assert budget_text(dataclasses.replace(config(), budget=Budget(seconds=60.0))) == "60 s"
     assert arms_text(config(period=7)) == "sgd, multirate (1, 7)"
+    frozen = ArmConfig("frozen", "frozen", partition())
+    assert arms_text(dataclasses.replace(config(), arms=(frozen,))) == "frozen"
 
 
 def split(*rules: tuple[str, str], **periods: int) -> PartitionSpec:

@@ -97,6 +97,8 @@ def test_a_stopped_race_is_compared_and_says_so() -> None:
     shown = card(lane(0, "sgd", "stopped"), lane(1, "multirate", "stopped"))
     assert len(shown.answers) == 3
     assert sum("was stopped" in note for note in shown.notes) == 2
+    told = card(lane(0, "sgd", "stopped", message="stopped on request after 100 steps"), lane(1, "multirate"))
+    assert told.notes == ("sgd, seed 0: was stopped after 100 steps.",)
 
 
 def test_several_seeds_are_means() -> None:
@@ -104,6 +106,27 @@ def test_several_seeds_are_means() -> None:
         lane(2 * seed + place, arm, seed=seed) for seed in (0, 1) for place, arm in enumerate(("sgd", "multirate"))
     ]
     assert card(*lanes, race=config(seeds=(0, 1))).caution == "means over 2 seeds"
+
+
+def test_a_target_that_was_reached_at_one_seed_of_two_says_so_and_is_no_never() -> None:
+    lanes = [
+        lane(2 * seed + place, arm, seed=seed) for seed in (0, 1) for place, arm in enumerate(("sgd", "multirate"))
+    ]
+    good = (*MULTIRATE[:2], (4.0, 0.95))
+    curves = (SGD, MULTIRATE, SGD, good)
+    tests = [test for row in lanes for test in evaluations_of(row.lane, curves[row.lane])]
+    (shown,) = result_cards(config(seeds=(0, 1)), lanes, tests)
+    target = shown.answers[1]
+    percent = "90.0\N{NO-BREAK SPACE}%"
+    assert target.figures[1] == ("reached at 1 of 2 seeds:", f"what sgd reached at every seed, {percent}")
+    assert target.detail.endswith(f"Not reached by both at every seed: 88.4\N{NO-BREAK SPACE}%, {percent}.")
+
+
+def test_a_race_of_fewer_steps_than_k_says_that_its_times_mean_little() -> None:
+    shown = card(lane(0, "sgd"), lane(1, "multirate"), race=config(period=101))
+    (note,) = shown.notes
+    assert "100 steps, fewer than its longest period of 101" in note
+    assert card(lane(0, "sgd"), lane(1, "multirate"), race=config(period=100)).notes == ()
 
 
 def test_every_arm_beside_sgd_has_a_card_and_keeps_its_name_as_it_is() -> None:

@@ -14,6 +14,7 @@ from sessions import (
     groups,
     in_group,
     is_well,
+    labels,
     open_app,
     parameters,
     press,
@@ -22,9 +23,10 @@ from sessions import (
 )
 from streamlit.testing.v1 import AppTest
 
+from multirate_core.layers import describe
 from multirate_core.layers.tree import from_json, to_json
 from multirate_core.partition import files, links, preset, to_spec
-from pages.components.state import period_key
+from pages.components.state import field_key, period_key
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
@@ -61,6 +63,23 @@ def test_a_pinned_partition_is_an_arm_stands_in_the_address_and_returns_to_the_b
     other.button(key=f"pin:remove:{MARKUP}").click().run()
     assert is_well(other)
     assert "pin" not in address(other)
+
+
+def test_pins_of_another_network_wait_for_it_and_are_in_no_race_meanwhile() -> None:
+    request = {"model": "resnet18", "num_classes": 10, "channels": 3, "image_size": 32}
+    assert describe.main([json.dumps(request)]) == 0  # else the page would start a process
+    session = pin(open_app(), "ours")
+    pinned = address(session)["pin"]
+    session.selectbox(key=field_key("model")).set_value("resnet18").run()
+    assert is_well(session)
+    assert "ours" not in said(session)
+    assert any("of another network" in each.value for each in session.caption)
+    assert "Show on the board" not in labels(session)
+    assert not any("(1 pinned)" in each.label for each in session.expander)
+    assert address(session)["pin"] == pinned
+    session.selectbox(key=field_key("model")).set_value("glyph_net").run()
+    assert any("(1 pinned)" in each.label for each in session.expander)
+    assert "Show on the board" in labels(session)
 
 
 def test_pins_without_a_name_are_numbered_and_six_are_enough() -> None:

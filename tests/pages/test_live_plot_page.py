@@ -22,7 +22,7 @@ def page(race: str) -> None:
     from pages.components.plots.live_plot import live_plot, sweep_plot
 
     live_plot([("", race_curves(race))] if race else [], "seconds", key="plots")
-    sweep_plot([(0.5, 1.5), (0.9, None)], key="sweep")
+    sweep_plot([(0.5, 1.5), (0.9, None)], 1, key="sweep")
 
 
 def sent(race: str) -> list[dict]:

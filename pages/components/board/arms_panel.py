@@ -17,7 +17,8 @@ from pages.components.text import plain
 def arms_panel(partition: Partition, tree: LayerTree) -> None:
     """Draw the pinned partitions and the way to pin the one on the board."""
     pins = st.session_state.pins
-    pinned = f" ({len(pins)} pinned)" if pins else ""
+    used = [name for name, link in pins.items() if not links.is_for_another_network(link, tree)]
+    pinned = f" ({len(used)} pinned)" if used else ""
     # The key keeps it open when its title changes.
     with st.expander(f"Compare several partitions in one race{pinned}", key="arms"):
         st.caption("Pin the board's partition as one more multirate arm, change the board, race: all arms are paired.")
@@ -28,14 +29,19 @@ def arms_panel(partition: Partition, tree: LayerTree) -> None:
         for name, link in pins.items():
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(plain(name))
-                st.button("Show on the board", key=f"pin:show:{name}", on_click=_show, args=(link, tree))
+                if name in used:
+                    st.button("Show on the board", key=f"pin:show:{name}", on_click=_show, args=(link, tree))
+                else:
+                    st.caption("of another network: not in this race")
                 st.button("Remove", key=f"pin:remove:{name}", on_click=pins.pop, args=(name, None))
 
 
 def pinned_specs(tree: LayerTree) -> dict[str, PartitionSpec]:
-    """Return the pinned partitions of this network; those of another one are removed and named."""
+    """Return the pinned partitions of this network; those of another one wait for it, damaged ones are removed."""
     specs = {}
     for name, link in list(st.session_state.pins.items()):
+        if links.is_for_another_network(link, tree):
+            continue
         try:
             specs[name] = to_spec(links.decode(link, tree), tree)
         except MultirateError as error:

@@ -76,12 +76,11 @@ def put(partition: Partition, tree: LayerTree) -> None:
 def period_input(group: GroupSpec, label: str) -> None:
     """Draw the number input of a group's period."""
     key = state.period_key(group.name)
-    # As a float: of an integer the browser cuts off the fraction, and would take 1 for an empty field.
+    # As a float and without bounds: the browser would cut the fraction off an integer, take 1 for an empty field, and
+    # keep the old period behind a number out of bounds that it shows.
     st.session_state.setdefault(key, float(group.period))
     st.number_input(
         label,
-        min_value=1.0,
-        max_value=float(MAX_PERIOD),
         value=None,
         step=1.0,
         format="%.0f",
@@ -98,11 +97,11 @@ def _check_period(name: str) -> None:
     """Take over a group's new period; put the old one back if it is none, and say so."""
     key = state.period_key(name)
     typed = st.session_state[key]
-    if typed is not None and float(typed).is_integer():
+    if typed is not None and float(typed).is_integer() and 1 <= typed <= MAX_PERIOD:
         st.session_state.groups = current_groups()
         return
     got = "nothing" if typed is None else f"{typed:g}"
-    st.session_state.problems.append(f"k must be a whole number ≥ 1, got {got}.")
+    st.session_state.problems.append(f"k must be a whole number from 1 to {MAX_PERIOD:,}, got {got}.")
     st.session_state[key] = next(float(group.period) for group in st.session_state.groups if group.name == name)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pages.components.plots.curves import RaceCurves
-from pages.components.plots.lines import MARKERS, Axis, Line, lines_left_out, lines_of
+from pages.components.plots.lines import Axis, Line, colour_of, lines_left_out, lines_of, marker_of
 from pages.components.plots.strip import Strip, strip_of
 from pages.components.text import number
 
@@ -31,6 +31,7 @@ STRIP_AXIS_PX = 26
 LEGEND_PX = 30
 MOST_EVALUATIONS = 500  # of a line that are drawn
 MOST_MARKS = 80
+EMPTY_RANGES = {"y": 1.03, "y2": 3, "y3": 10}  # of a panel without a point, in which plotly would count from -1 to 4
 BANDS_UP_TO = 4  # lines; more bands would hide each other
 
 
@@ -53,6 +54,9 @@ def race_figure(races: Sequence[tuple[str, RaceCurves]], axis: Axis = "seconds")
     layout = _layout(_titles(lines, strip, lines_left_out(races)), axis, strip)
     layout["yaxis2"]["autorangeoptions"] = {"clipmax": loss_limit}
     layout["yaxis3"]["autorangeoptions"] = {"clipmax": _time_limit(lines)}
+    for name, top in EMPTY_RANGES.items():
+        if not any(trace["yaxis"] == name and len(trace["x"]) for trace in data):
+            layout["yaxis" + name[1:]]["range"] = [0, top]
     layout["uirevision"] = "|".join([axis, *(curves.race for _, curves in races)])
     return {"data": [*data, *strip.traces], "layout": layout}
 
@@ -63,12 +67,13 @@ def race_summary(races: Sequence[tuple[str, RaceCurves]]) -> str:
     return " ".join(["Live plots." if lines else "No step was recorded yet.", *(_in_words(line) for line in lines)])
 
 
-def sweep_figure(sweep: Sequence[tuple[float, float | None]]) -> Figure:
+def sweep_figure(sweep: Sequence[tuple[float, float | None]], place: int = 1) -> Figure:
     """Return the speed-up to reach a target accuracy, against the target.
 
     Args:
         sweep: target (fraction) and speed-up (SGD's training seconds divided by multirate's), None where it was not
             reached.
+        place: of the arm among the race's arms; gives it the look that it has in the curves.
     """
     reached = [(target, speedup) for target, speedup in sweep if speedup is not None]
     x = np.array([target for target, _ in reached])
@@ -77,7 +82,11 @@ def sweep_figure(sweep: Sequence[tuple[float, float | None]]) -> Figure:
     level = _trace("sweep-even", ends, np.ones(len(ends)), name="equally fast", hoverinfo="skip")
     level |= {"mode": "lines", "line": {"color": "#808080", "width": 1, "dash": "dash"}}
     line = _trace("sweep-speedup", x, y, name="speed-up", hovertemplate="%{y:.2f}× to reach %{x:.1%}<extra></extra>")
-    line |= {"mode": "lines+markers", "line": {"color": "#009E73"}, "marker": {"symbol": MARKERS[2], "size": 7}}
+    line |= {
+        "mode": "lines+markers",
+        "line": {"color": colour_of(place)},
+        "marker": {"symbol": marker_of(place), "size": 7},
+    }
     layout = {"height": 220, "margin": {"l": 48, "r": 12, "t": TITLE_PX, "b": 44}, "uirevision": "sweep"}
     layout |= {"showlegend": False, "hovermode": "closest", "annotations": [_title("Speed-up to reach a target", 1.0)]}
     layout["xaxis"] = {"title": {"text": "target accuracy"}, "tickformat": ".0%"}
@@ -182,10 +191,11 @@ def _layout(titles: dict[str, str], axis: Axis, strip: Strip) -> Figure:
 
 def _titles(lines: Sequence[Line], strip: Strip, left_out: int) -> dict[str, str]:
     smooth = max((line.window_steps for line in lines), default=0)
+    how = f", mean of {smooth} steps" + " and range" * (len(lines) <= BANDS_UP_TO) if smooth else ""
     short = any(np.isfinite(line.partial_step_ms).any() for line in lines)
     return {
         "accuracy": "<b>Test accuracy</b>" + (f", the newest {len(lines)} of {len(lines) + left_out}" * bool(left_out)),
-        "loss": "<b>Minibatch loss</b>" + (f", mean of {smooth} steps" + " and range" * (len(lines) <= BANDS_UP_TO)),
+        "loss": "<b>Minibatch loss</b>" + how,
         "time": "<b>Time per step</b>, ms" + (": full steps above, fast steps below" * short),
         "strip": f"<b>Gradients</b> in the last {strip.steps} steps, by group",
     }

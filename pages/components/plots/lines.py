@@ -29,6 +29,16 @@ SMOOTH_STEPS = 10  # the line is a mean over at least so many steps,
 SMOOTH_FRACTION = 0.01  # or over this part of the race
 
 
+def colour_of(style: int) -> str:
+    """Return the colour of the n-th arm that is drawn."""
+    return COLOURS[style % len(COLOURS)]
+
+
+def marker_of(style: int) -> str:
+    """Return the symbol of the n-th arm that is drawn: with every round through the colours the next one."""
+    return MARKERS[(style + style // len(COLOURS)) % len(MARKERS)]
+
+
 @dataclass(frozen=True, eq=False)
 class Line:
     """A lane as it is drawn.
@@ -54,12 +64,12 @@ class Line:
     @property
     def colour(self) -> str:
         """Of the arm."""
-        return COLOURS[self.style % len(COLOURS)]
+        return colour_of(self.style)
 
     @property
     def marker(self) -> str:
-        """Symbol of the arm's evaluations: with every round through the colours the next one."""
-        return MARKERS[(self.style + self.style // len(COLOURS)) % len(MARKERS)]
+        """Symbol of the arm's evaluations."""
+        return marker_of(self.style)
 
     @property
     def dash(self) -> str:

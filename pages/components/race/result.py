@@ -34,8 +34,9 @@ def race_result(row: RaceRow) -> None:
     except MultirateError as error:
         st.warning(plain(error))
         return
+    places = {arm.name: place for place, arm in enumerate(row.config.arms)}
     for number, card in enumerate(result_cards(row.config, lanes, tests)):
-        _card(card, f"{row.id}-{number}")
+        _card(card, places[card.arm], f"{row.id}-{number}")
     with st.expander("Where the time went, and what it ran on"):
         st.dataframe([_clock(lane) for lane in lanes], hide_index=True)
         facts = [{"What": name, "Value": value} for name, value in row.environment.items() if name != "notes"]
@@ -44,7 +45,7 @@ def race_result(row: RaceRow) -> None:
             st.caption(plain(note))
 
 
-def _card(card: ResultCard, key: str) -> None:
+def _card(card: ResultCard, place: int, key: str) -> None:
     with st.container(border=True, key=f"result-{key}"):
         st.markdown(f"**{plain(card.title)}** · {plain(card.caution)}")
         st.caption(plain(card.setting))
@@ -57,8 +58,8 @@ def _card(card: ResultCard, key: str) -> None:
         for note in card.notes:
             st.warning(plain(note))
         if sum(speedup is not None for _, speedup in card.sweep) > 1:
-            with st.expander("Time ratio against the target accuracy"):
-                sweep_plot(card.sweep, key=f"sweep-{key}")
+            with st.expander("Speed-up against the target accuracy"):
+                sweep_plot(card.sweep, place, key=f"sweep-{key}")
 
 
 def _clock(lane: LaneRow) -> dict[str, object]:

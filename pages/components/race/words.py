@@ -53,10 +53,11 @@ def budget_text(config: RaceConfig) -> str:
 
 
 def arms_text(config: RaceConfig) -> str:
-    """Return the arms with the periods of their groups: "sgd, multirate (1, 5)"."""
+    """Return the arms with the periods of the groups that they train in turn: "sgd, multirate (1, 5), frozen"."""
     words = []
     for arm in config.arms:
-        periods = f" ({', '.join(str(group.period) for group in arm.partition.groups)})" if arm.partition else ""
+        groups = arm.partition.groups if arm.partition and arm.kind == "multirate" else ()
+        periods = f" ({', '.join(str(group.period) for group in groups)})" if groups else ""
         words.append(arm.name + periods)
     return ", ".join(words)
 

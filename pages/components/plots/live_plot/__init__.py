@@ -52,14 +52,15 @@ def live_plot(races: Sequence[tuple[str, RaceCurves]], axis: Axis, key: str) -> 
     _show(_race_payload(tuple(races), axis), key)
 
 
-def sweep_plot(sweep: Sequence[tuple[float, float | None]], key: str) -> None:
+def sweep_plot(sweep: Sequence[tuple[float, float | None]], place: int, key: str) -> None:
     """Show the speed-up to reach a target accuracy, against the target.
 
     Args:
         sweep: target (fraction) and speed-up, None where the target was not reached.
+        place: of the arm among the race's arms.
         key: of this plot in the page.
     """
-    _show({**pack(sweep_figure(sweep)), "summary": sweep_summary(sweep)}, key)
+    _show({**pack(sweep_figure(sweep, place)), "summary": sweep_summary(sweep)}, key)
 
 
 def _show(payload: dict[str, Any], key: str) -> None:
