@@ -28,7 +28,7 @@ ABOUT = (
 
 # The number of points that the live plots show, of the curves whose name starts so.
 POINTS = """(start) => [...document.querySelectorAll('.js-plotly-plot')].some(
-  (plot) => plot.data.some((trace) => (trace.uid ?? '').startsWith(start) && trace.x?.length))"""
+  (plot) => plot.data.some(({ uid = "", x }) => uid.startsWith(start) && !uid.startsWith("unseen-") && x?.length))"""
 
 
 def measure(quick: bool) -> Result:

@@ -26,7 +26,7 @@ WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a f
 def main_settings(groups: tuple[GroupSpec, ...]) -> DeltaGenerator:
     """Draw the four settings that everybody needs; return the place for the button that starts the race."""
     with st.container(key="main_settings"):  # page.css breaks the row in two where it is narrow
-        model, data, k, budget, unit, button = st.columns([3, 3, 1.3, 1.5, 2.2, 2], vertical_alignment="bottom")
+        model, data, k, budget, unit, button = st.columns([2.9, 2.9, 1.5, 1.5, 2.2, 2], vertical_alignment="bottom")
     with model:
         _select("Model", "model", {name: info.title for name, info in MODELS.items()}, on_change=recommend)
     with data:

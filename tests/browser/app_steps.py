@@ -32,7 +32,8 @@ PLOT = f"""() => {{
   const panel = (name) => Object.fromEntries(chart.data.filter((trace) => trace.uid.startsWith(name + "-"))
     .map((trace) => [trace.name, [...trace.y].filter(Number.isFinite)]));
   return {{
-    races: [...new Set(chart.data.map((trace) => trace.uid.split("-")[1]))],
+    races: [...new Set(chart.data.map((trace) => trace.uid).filter((uid) => !uid.startsWith("unseen-"))
+      .map((uid) => uid.split("-")[1]))],
     accuracy: panel("accuracy"), loss: panel("loss"),
     newest: Math.max(0, ...chart.data.filter((trace) => trace.uid.startsWith("loss-")).map((trace) => trace.x.at(-1))),
     range: [...chart.layout.xaxis.range ?? []], zoomed: chart.layout.xaxis.autorange === false,

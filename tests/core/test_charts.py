@@ -58,7 +58,9 @@ def test_plotly_accepts_every_property_of_the_figures(store: races.Store) -> Non
 def test_an_empty_race_is_an_empty_figure_with_all_its_panels(store: races.Store) -> None:
     empty = race_curves(races.submit(store, config()), store.path)
     figure = race_figure([("", empty)])
-    assert figure["data"] == []
+    assert [(each["uid"], each["yaxis"], each["opacity"]) for each in figure["data"]] == [
+        (f"unseen-{axis}", axis, 0) for axis in ("y", "y2", "y3")
+    ]
     assert {"yaxis", "yaxis2", "yaxis3"} <= figure["layout"].keys()
     assert race_summary([("", empty)]) == "No step was recorded yet."
 
@@ -234,7 +236,7 @@ def test_an_arm_looks_the_same_in_the_sweep_and_in_the_curves(store: races.Store
 
 def test_a_race_without_a_step_has_plain_axes_and_titles(store: races.Store) -> None:
     layout = race_figure([("", race_curves(races.submit(store, config()), store.path))])["layout"]
-    assert [layout[axis]["range"] for axis in ("yaxis", "yaxis2", "yaxis3")] == [[0, 1.03], [0, 3], [0, 10]]
+    assert [layout[axis]["range"] for axis in ("yaxis", "yaxis2", "yaxis3")] == [[0, 1.03], [0, 3.3], [0, 11]]
     titles = [each["text"] for each in layout["annotations"]]
     assert "<b>Minibatch loss</b>" in titles
     full = race_figure([("", raced(store))])["layout"]

@@ -31,7 +31,7 @@ STRIP_AXIS_PX = 26
 LEGEND_PX = 30
 MOST_EVALUATIONS = 500  # of a line that are drawn
 MOST_MARKS = 80
-EMPTY_RANGES = {"y": 1.03, "y2": 3, "y3": 10}  # of a panel without a point, in which plotly would count from -1 to 4
+EMPTY_RANGES = {"y": 1.03, "y2": 3.3, "y3": 11}  # of a panel without a point, in which plotly would count from -1 to 4
 BANDS_UP_TO = 4  # lines; more bands would hide each other
 
 
@@ -57,6 +57,7 @@ def race_figure(races: Sequence[tuple[str, RaceCurves]], axis: Axis = "seconds")
     for name, top in EMPTY_RANGES.items():
         if not any(trace["yaxis"] == name and len(trace["x"]) for trace in data):
             layout["yaxis" + name[1:]]["range"] = [0, top]
+            data.append(_unseen(name))
     layout["uirevision"] = "|".join([axis, *(curves.race for _, curves in races)])
     return {"data": [*data, *strip.traces], "layout": layout}
 
@@ -133,6 +134,12 @@ def _of(line: Line, panel: str, x: Any, y: Any, /, **style: Any) -> Trace:
 def _trace(uid: str, x: Any, y: Any, **rest: Any) -> Trace:
     """Return a line; plotly puts the uid into a CSS selector, so it is letters, digits and dashes."""
     return {"type": "scatter", "uid": uid, "x": x, "y": y, **rest}
+
+
+def _unseen(y_axis: str) -> Trace:
+    """Return a point that nobody sees: plotly leaves a panel without any out, and draws the x axis into another."""
+    hidden = {"mode": "markers", "opacity": 0, "hoverinfo": "skip", "showlegend": False}
+    return _trace(f"unseen-{y_axis}", np.zeros(1), np.zeros(1), yaxis=y_axis, name="", legendgroup="", **hidden)
 
 
 def _band(line: Line, x: Any) -> list[Trace]:
