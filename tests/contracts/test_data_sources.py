@@ -18,8 +18,9 @@ from multirate_core.data.registry import DataSplit, load
 from multirate_core.errors import ConfigError, DataError
 from multirate_core.models.catalog import model_info
 
-PHOTOS = pytest.param("real_folder", marks=pytest.mark.slow)
-SOURCES = ("digits", "fashion_mnist", "cifar10", "cifar100", "folder", "split_folder", PHOTOS)
+pytestmark = pytest.mark.slow  # they read and write thousands of images
+
+SOURCES = ("digits", "fashion_mnist", "cifar10", "cifar100", "folder", "split_folder", "real_folder")
 
 
 def write_cifar100(root: Path) -> Path:

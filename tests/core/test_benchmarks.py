@@ -140,6 +140,7 @@ def test_a_fresh_home_is_empty_and_gone_afterwards(own_home: Path) -> None:
     assert home.home_folder() == own_home
 
 
+@pytest.mark.slow
 def test_the_made_up_race_records_exactly_the_steps_that_are_asked_for_and_then_goes_on() -> None:
     filled = threading.Event()
     backend = Inline(home.store_path(), run=MadeUpRace(1_000, 50, filled.set))

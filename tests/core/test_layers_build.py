@@ -200,7 +200,10 @@ LONG = (
     "swin_t", "vgg11", "wide_resnet50_2",
 )  # fmt: skip
 MATRIX = (pytest.mark.slow, pytest.mark.matrix)
-FAMILIES = (*SHORT, *(pytest.param(name, marks=MATRIX) for name in LONG))
+FAMILIES = (
+    *(pytest.param(name, marks=pytest.mark.slow) for name in SHORT),
+    *(pytest.param(name, marks=MATRIX) for name in LONG),
+)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -72,6 +72,7 @@ def test_what_does_not_fit_is_refused_before_the_first_step(
     assert not only(StepsRecorded, events)
 
 
+@pytest.mark.slow
 def test_a_long_loading_is_told_about_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     def load_slowly(*_args: Any, say: Any, **_options: Any) -> None:
         for percent in range(100):

@@ -62,6 +62,7 @@ def test_a_store_of_a_newer_version_is_refused_in_words(tmp_path: Path) -> None:
         store.open_store(path)
 
 
+@pytest.mark.slow
 def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
     path = tmp_path / "races.sqlite3"
     code = f"from multirate_core import store; store.open_store({str(path)!r}).close()"
@@ -72,6 +73,7 @@ def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
         assert store.list_races(opened) == []
 
 
+@pytest.mark.slow
 def test_two_writers_and_a_reader_do_not_disturb_each_other(tmp_path: Path) -> None:
     path = tmp_path / "races.sqlite3"
     with store.open_store(path) as opened:
