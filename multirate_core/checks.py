@@ -63,3 +63,9 @@ def require_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
     """Raise ConfigError unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def require_flag(name: str, value: object) -> None:
+    """Raise ConfigError unless `value` is a bool."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be True or False, got {value!r}. Use one of the two.")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from multirate_core.optim_reference import ReferenceGroup, train_multirate
+from multirate_core.optim.reference import ReferenceGroup, train_multirate
 
 torch.set_num_threads(1)  # networks this small lose a hundredfold to threads that wait for a busy core
 
