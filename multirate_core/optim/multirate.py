@@ -79,6 +79,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
         require_group(group, self.defaults, self._require_rule)
         require_separate(group, self.param_groups)
         super().add_param_group(group)
+        # Frozen by the user; what rests in another optimiser was refused above.
         group["frozen"] = [i for i, weight in enumerate(group["params"]) if not weight.requires_grad]
         group["steps_since_refresh"] = None  # never refreshed: due whatever the period
         # Positions of the parameters that drift along a held direction; [] where none should, None where directions
@@ -218,6 +219,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
                 weight.requires_grad_(wanted)
                 if not wanted:
                     weight.grad = None
+                    weight.multirate_rests = True  # type: ignore[attr-defined]  # so that nobody takes it for frozen
 
     @contextmanager
     def all_gradients(self) -> Iterator[None]:
@@ -257,6 +259,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
             for i in positions:
                 group["params"][i].requires_grad_(False)
                 group["params"][i].grad = None
+                group["params"][i].multirate_rests = False
 
     def unfreeze(self, params: Iterable[Tensor]) -> None:
         """Train these parameters again, from the next step on which their group is due, with a fresh state.
@@ -298,6 +301,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             for i in group["frozen"]:
                 group["params"][i].requires_grad_(False)
+                group["params"][i].multirate_rests = False
         self._plan_next_step()
 
     def _positions_with_gradient(self, group: ParamGroup) -> list[int]:

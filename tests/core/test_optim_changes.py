@@ -12,6 +12,7 @@ from torch import nn
 
 from multirate_core.errors import ConfigError, PartitionError
 from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD, PeriodSchedule
+from multirate_core.partition.by_name import param_groups_by_rules
 
 RULES: list[Any] = [
     lambda groups: MultirateSGD(groups, lr=0.05, momentum=0.9),
@@ -206,3 +207,29 @@ def test_a_model_converted_after_the_first_step_is_refused_before_anything_moves
         train(model, optimizer, data)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_a_second_optimiser_does_not_take_resting_parameters_for_frozen() -> None:
+    model = small_net()
+    first = MultirateSGD(split_by_layer(model, [1, 3]), lr=0.1)
+    train(model, first, batches(1))
+    for build in (
+        lambda: MultirateSGD(split_by_layer(model, [1, 2]), lr=0.1),
+        lambda: MultirateAdamW(model.parameters()),
+        lambda: param_groups_by_rules(model, {"fast": 1, "slow": 3}, [("4", "fast"), ("*", "slow")]),
+    ):
+        with pytest.raises(ConfigError, match=r"rests in another multirate optimiser, .* Call release\(\) on that"):
+            build()
+    first.release()
+    second = MultirateSGD(split_by_layer(model, [1, 2]), lr=0.1)
+    assert [group["frozen"] for group in second.param_groups] == [[], []]
+
+
+def test_a_parameter_that_its_user_froze_is_not_called_resting() -> None:
+    model = small_net()
+    first = MultirateSGD(split_by_layer(model, [1, 3]), lr=0.1)
+    train(model, first, batches(1))
+    first.freeze([model[0].weight])
+    first.release()
+    second = MultirateSGD(split_by_layer(model, [1, 2]), lr=0.1)
+    assert [group["frozen"] for group in second.param_groups] == [[], [2]]
