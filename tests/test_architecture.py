@@ -18,6 +18,7 @@ LEAVES = {"errors", "checks", "config", "config_json", "events", "home", "machin
 MAY_IMPORT = {
     "layers": {"models"},
     "partition": {"layers"},
+    "lean": set(),
     "optim": {"optim_checks"},
     "optim_checks": set(),
     "optim_reference": set(),
