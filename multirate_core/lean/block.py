@@ -79,6 +79,27 @@ class LeanBlock:
         return any(tensor.requires_grad for tensors in (inputs, self.module.parameters()) for tensor in tensors)
 
 
+class LeanRow:
+    """Stands as `forward` in the dictionary of a Sequential of which only runs of neighbours are blocks.
+
+    Args:
+        module: the Sequential.
+        pieces: called one after the other: blocks made of its children, and children by themselves.
+        full_steps: shared with the blocks of the model.
+    """
+
+    def __init__(self, module: nn.Module, pieces: Sequence[Callable[[Any], Any]], full_steps: FullSteps) -> None:
+        self.pieces = pieces
+        self.full_steps = full_steps
+        self.replaced: Callable[..., Any] | None = module.__dict__.get("forward")
+
+    def __call__(self, input: Any) -> Any:
+        """Run the row."""
+        for piece in self.pieces:
+            input = piece(input)
+        return input
+
+
 class _Run:
     """One run of a block: called first for its result, and later, with what was kept, for its activations."""
 
