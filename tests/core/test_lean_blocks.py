@@ -67,8 +67,17 @@ def test_two_stacks_of_layers_are_all_their_layers() -> None:
     assert found == [f"encoder.layers.{i}" for i in range(3)] + [f"decoder.layers.{i}" for i in range(4)]
 
 
+def test_two_stacks_of_one_class_are_all_their_layers_too() -> None:
+    model = nn.Module()
+    model.first, model.second = Chain(Step), Chain(Step)
+    assert names(model) == [f"{stack}.blocks.{i}" for stack in ("first", "second") for i in range(3)]
+
+
 def test_stages_nested_in_stages_are_opened_down_to_their_blocks() -> None:
     assert names(tiny_models.Nested())[:3] == ["layer1.0", "layer1.1", "layer1.2"]
+    pairs = [nn.Sequential(Step(), Step()) for _ in range(4)]
+    model = nn.Sequential(nn.Sequential(*pairs[:2]), nn.Sequential(*pairs[2:]))
+    assert names(model) == [f"{a}.{b}.{c}" for a in range(2) for b in range(2) for c in range(2)]
 
 
 @pytest.mark.parametrize("model", [small_net(), norm_net(), tiny_models.Plain()], ids=["dense", "norm", "plain"])
