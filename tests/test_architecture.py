@@ -18,6 +18,7 @@ LEAVES = {"errors", "checks", "config", "config_json", "events", "home", "machin
 MAY_IMPORT = {
     "layers": {"models"},
     "partition": {"layers"},
+    "lean": set(),
     "optim": set(),
     "models": set(),
     "data": {"models"},
