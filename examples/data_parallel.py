@@ -57,6 +57,7 @@ def main() -> None:
     if on_gpu:
         torch.cuda.set_device(device)
 
+    torch.manual_seed(0)
     model = make_model().to(device)
     slow = [weight for layer in model[:-1] for weight in layer.parameters()]
     optimizer = MultirateSGD(
@@ -64,7 +65,7 @@ def main() -> None:
             {"params": model[-1].parameters(), "name": "fast", "period": 1},
             {"params": slow, "name": "slow", "period": 5},
         ],
-        lr=0.05,
+        lr=0.01,
         momentum=0.9,
     )
     parallel = MultirateDataParallel(model, optimizer)
