@@ -18,10 +18,8 @@ LEAVES = {"errors", "checks", "config", "config_json", "events", "home", "machin
 MAY_IMPORT = {
     "layers": {"models"},
     "partition": {"layers"},
-    "optim": {"optim_checks"},
-    "optim_checks": set(),
-    "optim_reference": set(),
-    "data_parallel": set(),
+    "optim": set(),
+    "data_parallel": {"optim"},
     "models": set(),
     "data": {"models"},
     "arms": {"optim", "partition"},

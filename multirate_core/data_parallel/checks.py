@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
-from multirate_core.errors import ConfigError, PartitionError
-
-SHOWN = 5  # names in a message
+from multirate_core.errors import ConfigError
+from multirate_core.optim import MultirateOptimizer
 
 
 def require_process_group() -> None:
@@ -26,24 +24,10 @@ def require_process_group() -> None:
 
 def require_multirate(optimizer: object) -> None:
     """Raise ConfigError unless the optimiser decides by itself which groups are due."""
-    if not isinstance(optimizer, torch.optim.Optimizer) or not hasattr(optimizer, "due_groups"):
+    if not isinstance(optimizer, MultirateOptimizer):
         raise ConfigError(
             f"optimizer must be a multirate optimiser such as MultirateSGD, got {type(optimizer).__name__}. "
             "For others use torch.nn.parallel.DistributedDataParallel."
-        )
-
-
-def require_same_parameters(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Raise PartitionError unless the optimiser has all that the model trains, and nothing else."""
-    names = {weight: name for name, weight in model.named_parameters()}
-    owned = {weight for group in optimizer.param_groups for weight in group["params"]}
-    lacking = [name for weight, name in names.items() if weight.requires_grad and weight not in owned]
-    foreign = [label for label, weight in labelled(optimizer) if weight not in names]
-    if lacking or foreign:
-        raise PartitionError(
-            f"model and optimiser do not belong together: the model trains {_listed(lacking)} that the optimiser does "
-            f"not have, and the optimiser has {_listed(foreign)} that the model does not have. Put every trainable "
-            "parameter into a group, and give the module that holds all of them."
         )
 
 
@@ -72,7 +56,7 @@ def require_ranks_agree(described: Sequence[str], control: dist.ProcessGroup) ->
             )
 
 
-def describe(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+def describe(model: nn.Module, optimizer: MultirateOptimizer) -> list[str]:
     """Return one line per group and parameter with all that ranks must have in common."""
     names = {weight: name for name, weight in model.named_parameters()}
     lines = []
@@ -83,17 +67,3 @@ def describe(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
         for weight in group["params"]:
             lines.append(f"{names[weight]} of shape {tuple(weight.shape)}, {weight.dtype}, in group {group['name']!r}")
     return lines
-
-
-def labelled(optimizer: torch.optim.Optimizer) -> list[tuple[str, Tensor]]:
-    """Return (words to call it by, parameter) for every parameter of the optimiser."""
-    found: list[tuple[str, Tensor]] = []
-    for group in optimizer.param_groups:
-        numbered = [f"#{i} of group {group['name']!r}" for i in range(len(group["params"]))]
-        found += zip(group.get("param_names", numbered), group["params"], strict=True)
-    return found
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    return f"{len(names)} ({shown})" if names else "nothing"

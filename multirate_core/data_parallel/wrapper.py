@@ -27,10 +27,10 @@ from multirate_core.data_parallel.checks import (
     require_one_device,
     require_process_group,
     require_ranks_agree,
-    require_same_parameters,
 )
 from multirate_core.data_parallel.exchange import GradientExchange, Plan, make_plan, through_buckets
 from multirate_core.errors import ConfigError
+from multirate_core.optim import MultirateOptimizer
 
 MAX_PLANS = 64  # sets of trained parameters for which the buckets are remembered
 
@@ -55,7 +55,7 @@ class MultirateDataParallel:
         PartitionError: the model trains a parameter that the optimiser does not have, or the other way round.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, *, bucket_mb: float = 25.0) -> None:
+    def __init__(self, model: nn.Module, optimizer: MultirateOptimizer, *, bucket_mb: float = 25.0) -> None:
         require_process_group()
         require_multirate(optimizer)
         require_number("bucket_mb", bucket_mb, above=0.0)
@@ -84,7 +84,7 @@ class MultirateDataParallel:
         Raises:
             ConfigError, PartitionError: as at construction; nothing has been sent then.
         """
-        require_same_parameters(self._model, self._optimizer)
+        self._optimizer.require_covers(self._model)
         require_one_device(self._model)
         owned = {weight for group in self._optimizer.param_groups for weight in group["params"]}
         self._ordered = [weight for weight in [*self._model.parameters()][::-1] if weight in owned]
@@ -195,8 +195,8 @@ class MultirateDataParallel:
 
     def _tell(self) -> str:
         """Return what this rank trains, in a few words."""
-        due = ", ".join(group["name"] for group in self._optimizer.param_groups if group["due"])
-        return f"due {due}, {sum(weight.requires_grad for weight in self._ordered)} tensors trained"
+        trained = sum(weight.requires_grad for weight in self._ordered)
+        return f"due {', '.join(self._optimizer.due_groups)}, {trained} tensors trained"
 
 
 def _control_group() -> dist.ProcessGroup:

@@ -18,14 +18,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from multirate_core import optim
 from multirate_core.data_parallel import MultirateDataParallel
 from multirate_core.errors import ConfigError
-from multirate_core.optim import MultirateSGD
+from multirate_core.optim import MultirateAdamW, MultirateSGD
 
 PER_RANK = 4  # samples of a batch that one rank gets
 TIMEOUT = timedelta(seconds=20)
-PAUSE_S = 0.2  # for a message of a few bytes
 
 Case = Callable[[], dict[str, Any]]
 Batch = tuple[Tensor, Tensor]
@@ -146,9 +144,7 @@ def a_bucket_for_each_tensor() -> dict[str, Any]:
 
 @case
 def adamw() -> dict[str, Any]:
-    if not hasattr(optim, "MultirateAdamW"):
-        return {"absent": True}
-    return against_one_process([1, 4], 13, kind=optim.MultirateAdamW, lr=0.01)
+    return against_one_process([1, 4], 13, kind=MultirateAdamW, lr=0.01)
 
 
 @case
@@ -374,8 +370,8 @@ def logging_between_steps() -> dict[str, Any]:
     return {**compared(model, alone), "norms": norms}
 
 
-def break_backward(model: nn.Sequential, batch: Batch) -> None:
-    """Let backward fail behind the second layer, when the head's gradients are on their way."""
+def break_backward(model: nn.Sequential, batch: Batch, sent: Callable[[], object] = bool) -> None:
+    """Let backward fail behind the second layer; what `sent` does comes between the head and that layer."""
 
     def broken(_: Tensor) -> None:
         raise ArithmeticError("broken on purpose")
@@ -383,9 +379,16 @@ def break_backward(model: nn.Sequential, batch: Batch) -> None:
     hidden = model[:2](batch[0])
     hidden.register_hook(broken)
     later = model[2:4](hidden)
-    later.register_hook(lambda _: time.sleep(PAUSE_S))
+    later.register_hook(lambda _: sent() and None)
     with suppress(ArithmeticError):
         nn.functional.cross_entropy(model[4](later), batch[1]).backward()
+
+
+def wait_for_agreement(parallel: MultirateDataParallel) -> None:
+    """Wait until the ranks know that they agree: from then on complete buckets are sent."""
+    end = time.monotonic() + TIMEOUT.total_seconds()
+    while not parallel._exchange._agreement.is_completed() and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 @case
@@ -393,8 +396,8 @@ def gradients_are_not_cleared() -> dict[str, Any]:
     """Backward failed and the next one would add to gradients that are on their way."""
     model, data = net(), [mine(batch) for batch in batches(3)]
     optimizer = MultirateSGD(groups(model, [1, 2]), lr=0.1)
-    MultirateDataParallel(model, optimizer, bucket_mb=1e-6)
-    break_backward(model, data[0])
+    parallel = MultirateDataParallel(model, optimizer, bucket_mb=1e-6)
+    break_backward(model, data[0], lambda: wait_for_agreement(parallel))
     refused = refusal(lambda: loss_of(model, data[1]).backward())
     train(model, optimizer, data[2:])
     return {"refused": refused, "weights": weights(model)}
@@ -404,13 +407,13 @@ def gradients_are_not_cleared() -> dict[str, Any]:
 def sent_while_backward_goes_on() -> dict[str, Any]:
     """How many messages were under way when the gradient had come to the first layer."""
     model, batch = net(), mine(batches(1)[0])
-    MultirateDataParallel(model, MultirateSGD(groups(model, [1, 2]), lr=0.1), bucket_mb=1e-6)
+    parallel = MultirateDataParallel(model, MultirateSGD(groups(model, [1, 2]), lr=0.1), bucket_mb=1e-6)
     seen = []
     with counted() as sent:
         hidden = model[:2](batch[0])
         hidden.register_hook(lambda _: seen.append(len(sent)))
         later = model[2:4](hidden)
-        later.register_hook(lambda _: time.sleep(PAUSE_S))
+        later.register_hook(lambda _: wait_for_agreement(parallel))
         nn.functional.cross_entropy(model[4](later), batch[1]).backward()
     return {"before the first layer": seen[0], "in all": len(sent)}
 
@@ -442,8 +445,6 @@ def a_group_is_added() -> dict[str, Any]:
 @case
 def frozen_later() -> dict[str, Any]:
     """The first layer is frozen after two steps and thawed after six."""
-    if not hasattr(MultirateSGD, "freeze"):
-        return {"absent": True}
     model, alone, data = net(), net(), batches(12)
     optimizer = MultirateSGD(groups(model, [1, 3]), lr=0.05, momentum=0.9)
     optimizer_alone = MultirateSGD(groups(alone, [1, 3]), lr=0.05, momentum=0.9)

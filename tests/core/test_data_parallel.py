@@ -72,8 +72,8 @@ def test_parameters_without_a_group_and_groups_of_another_model_are_both_printed
     other = nn.Sequential(model[0], model[1], nn.Linear(4, 2))
     with pytest.raises(PartitionError) as caught:
         MultirateDataParallel(other, optimizer)
-    assert "the model trains 2 (2.weight, 2.bias) that the optimiser does not have" in str(caught.value)
-    assert "the optimiser has 2 (#0 of group 'fast', #1 of group 'fast') that the model does not" in str(caught.value)
+    assert "parameters in no group: 2.weight, 2.bias;" in str(caught.value)
+    assert "in a group but not in the model: parameter 0 of group 'fast'" in str(caught.value)
 
 
 def test_a_frozen_parameter_needs_no_group(one_rank: None) -> None:

@@ -23,7 +23,7 @@ from optim_cases import (
 from torch import Tensor, nn
 
 from multirate_core.optim import MultirateSGD
-from multirate_core.optim_reference import ReferenceGroup, train_multirate
+from multirate_core.optim.reference import ReferenceGroup, train_multirate
 
 
 @pytest.mark.parametrize("foreach", [None, True, False])
@@ -71,24 +71,6 @@ def test_a_parameter_without_gradient_rests_as_in_sgd() -> None:
     skipping(ours, MultirateSGD(ours.parameters(), lr=0.1, momentum=0.9))
     skipping(theirs, torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9))
     assert_same_weights(ours, theirs)
-
-
-@pytest.mark.parametrize("drift", [True, False])
-@pytest.mark.parametrize("k", [2, 3, 5, 7])
-@pytest.mark.parametrize("extra", [(), (11,)])
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 1e-2)])
-def test_100_steps_equal_the_twin(
-    drift: bool, k: int, extra: tuple[int, ...], momentum: float, weight_decay: float
-) -> None:
-    ours, twin = small_net(torch.float64), small_net(torch.float64)
-    start = small_net(torch.float64)
-    data, periods = batches(100, dtype=torch.float64), [1, k, *extra]
-    options = {"lr": 0.02, "momentum": momentum, "weight_decay": weight_decay, "drift": drift}
-    train(ours, MultirateSGD(split_by_layer(ours, periods), **options), data)
-    groups = [ReferenceGroup(g["params"], g["period"], **options) for g in split_by_layer(twin, periods)]  # type: ignore[arg-type]
-    train_twin(twin, groups, data)
-    assert_close_weights(ours, twin)
-    assert all(not torch.equal(a, b) for a, b in zip(ours.parameters(), start.parameters(), strict=True))
 
 
 def test_groups_with_their_own_options_equal_the_twin() -> None:
@@ -317,7 +299,9 @@ def test_a_step_without_any_gradient_did_not_happen() -> None:
     one_step(optimizer, fast, slow)
     place, values = optimizer.due_groups, (fast.detach().clone(), slow.detach().clone())
     optimizer.zero_grad()
-    optimizer.step()  # what a loss scaler's skipped step amounts to
+    with pytest.warns(UserWarning, match=r"step\(\) found no gradient in the groups that were due \(group 0\)"):
+        optimizer.step()
+    optimizer.step()  # said once is enough
     assert optimizer.due_groups == place
     assert optimizer.last_refreshed == ()
     assert torch.equal(fast, values[0])

@@ -193,7 +193,7 @@ def nothing_fast(state: dict[str, Any]) -> None:
         (other_name, PartitionError, "another name: got 'body', expected 'k=3'"),
         (other_count, PartitionError, "another size: got 3, expected 4"),
         (other_shape, PartitionError, r"saved with shape \(7,\), expected \(8,\)"),
-        (lost_momentum, ConfigError, "no momentum for parameter 0 of group 'k=3'"),
+        (lost_momentum, ConfigError, "no direction for parameter 0 of group 'k=3'"),
         (bad_period, ConfigError, "period must be a whole number"),
         (bad_place, ConfigError, "place in the cycle of group 'k=3' is damaged"),
         (no_groups, ConfigError, "an optimiser state has 'state' and 'param_groups'"),
