@@ -370,8 +370,8 @@ def logging_between_steps() -> dict[str, Any]:
     return {**compared(model, alone), "norms": norms}
 
 
-def break_backward(model: nn.Sequential, batch: Batch, sent: Callable[[], object] = bool) -> None:
-    """Let backward fail behind the second layer; what `sent` does comes between the head and that layer."""
+def break_backward(model: nn.Sequential, batch: Batch, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Let backward fail behind the second layer; `meanwhile` is called between the head and that layer."""
 
     def broken(_: Tensor) -> None:
         raise ArithmeticError("broken on purpose")
@@ -379,7 +379,7 @@ def break_backward(model: nn.Sequential, batch: Batch, sent: Callable[[], object
     hidden = model[:2](batch[0])
     hidden.register_hook(broken)
     later = model[2:4](hidden)
-    later.register_hook(lambda _: sent() and None)
+    later.register_hook(lambda _: meanwhile())
     with suppress(ArithmeticError):
         nn.functional.cross_entropy(model[4](later), batch[1]).backward()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -41,7 +42,8 @@ def run_ranks(script: Path, names: list[str], folder: Path, world_size: int, tim
         for rank in ranks:
             rank.kill()
             rank.wait()
-    told = "\n".join(log.read_text(encoding="utf-8", errors="replace")[-3000:] for log in logs)
+    told = "\n".join(log.read_text(encoding="utf-8", errors="replace") for log in logs)
+    told = re.sub(r"(\[rank\d\]: )+", r"\1", told)  # once per process group that the rank has had
     assert codes == [0] * world_size, f"exit codes {codes} (None: killed)\n{told}"
     return [torch.load(folder / f"rank{rank}.pt") for rank in range(world_size)]
 
