@@ -20,6 +20,7 @@ TITLES = {
     "recording": "Recording and answering during a race",
     "digits": "The digits preset",
     "real_input": "Real input beyond the default",
+    "ddp_bytes": "Data-parallel training",
 }
 HEAD = """\
 # Measurements
