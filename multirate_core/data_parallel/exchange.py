@@ -165,7 +165,10 @@ class SentBucket:
         with torch.no_grad():
             for weight, gradient, mean in zip(weights, gradients, self.means, strict=True):
                 _put(weight, gradient, mean)
-            self._marks.copy_(torch.tensor(self._here))
+            self._marks.fill_(1)
+            for i, here in enumerate(self._here):
+                if not here:
+                    self._marks[i] = 0
         self._work = dist.all_reduce(message, async_op=True)
 
     def wait(self) -> None:
