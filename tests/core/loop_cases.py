@@ -44,9 +44,10 @@ class Twin:
 
     def step(self, loss: Tensor, lr: float = 0.05, change: Change = len) -> None:
         """Take one step; `change` may alter in place the gradients of the groups that are due."""
-        weights = [weight for group, _ in self.groups for weight in group]
-        gradients = iter(torch.autograd.grad(loss, weights, allow_unused=True))
-        fresh = [[next(gradients) for _ in group] for group, _ in self.groups]
+        for weight in (weight for group, _ in self.groups for weight in group):
+            weight.grad = None
+        loss.backward()
+        fresh = [[weight.grad for weight in group] for group, _ in self.groups]
         due = [g for g, (_, period) in enumerate(self.groups) if self.steps % period == 0]
         change([gradient for g in due for gradient in fresh[g]])
         with torch.no_grad():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 
 from multirate_core.optim import compiling
+
+Make = Callable[[], nn.Module]
+Backend = str | CompileCounterWithBackend
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +52,9 @@ def blocks() -> Blocks:
     return Blocks()
 
 
-def step_beside_eager(rule: Rule, make, periods: Sequence[int], data: Sequence[Batch], backend) -> Iterator[nn.Module]:
+def step_beside_eager(
+    rule: Rule, make: Make, periods: Sequence[int], data: Sequence[Batch], backend: Backend
+) -> Iterator[nn.Module]:
     """Train a compiled and an eager network in turn, compare the gradients, and yield the compiled one at each step."""
     eager, compiled = make(), make()
     compiled.compile(backend=backend)
@@ -77,8 +83,16 @@ def kinds_of_steps(periods: Sequence[int], steps: int) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("rule", [SGD, ADAMW], ids=["sgd", "adamw"])
-@pytest.mark.parametrize("periods", [(1, 3), (1, 2, 6), (1, 2, 3)], ids=str)
+@pytest.mark.parametrize(
+    ("rule", "periods"),
+    [
+        pytest.param(SGD, (1, 2, 6), id="sgd-1-2-6"),
+        pytest.param(SGD, (1, 3), id="sgd-1-3", marks=pytest.mark.slow),
+        pytest.param(SGD, (1, 2, 3), id="sgd-1-2-3", marks=pytest.mark.slow),
+        pytest.param(ADAMW, (1, 3), id="adamw-1-3", marks=pytest.mark.slow),
+        pytest.param(ADAMW, (1, 2, 6), id="adamw-1-2-6", marks=pytest.mark.slow),
+    ],
+)
 def test_one_graph_for_each_kind_of_step_and_gradients_equal_to_eager(rule: Rule, periods: Sequence[int]) -> None:
     counter = CompileCounterWithBackend("aot_eager")
     data = batches(14)
@@ -88,7 +102,7 @@ def test_one_graph_for_each_kind_of_step_and_gradients_equal_to_eager(rule: Rule
     assert counters["frames"]["ok"] == counters["frames"]["total"] == graphs[-1]
 
 
-@pytest.mark.parametrize("start", [0, 1, 2])
+@pytest.mark.parametrize("start", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_model_compiled_in_mid_cycle_still_gets_its_slow_gradients(start: int) -> None:
     # Here the first graph is that of a fast step: reused for a full one, it would drop the slow part's gradients.
     counter = CompileCounterWithBackend("aot_eager")
@@ -104,8 +118,12 @@ def test_a_model_compiled_in_mid_cycle_still_gets_its_slow_gradients(start: int)
     assert counter.frame_count == 2
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:The .grad attribute of a Tensor that is not a leaf"
+)  # Dynamo's own, at a graph break
 @pytest.mark.parametrize("make", [norm_net, blocks])
-def test_batch_norm_and_a_broken_graph_are_right_too(make) -> None:
+def test_batch_norm_and_a_broken_graph_are_right_too(make: Make) -> None:
     shape = (1, 8, 8) if make is norm_net else (6,)
     counter = CompileCounterWithBackend("aot_eager")
     *_, model = step_beside_eager(SGD, make, (1, 2, 6), batches(14, shape), counter)
@@ -115,28 +133,45 @@ def test_batch_norm_and_a_broken_graph_are_right_too(make) -> None:
         assert model[1].num_batches_tracked == 14
 
 
-def test_evaluation_and_a_short_last_batch_add_their_own_graphs_and_no_more() -> None:
+def graphs_after_each_epoch(periods: Sequence[int], epochs: int, fixed_flags: bool) -> list[int]:
+    """Train with a short last batch and evaluate with another one after each epoch; count the graphs so far."""
     counter = CompileCounterWithBackend("aot_eager")
-    data = [*batches(6), (torch.randn(3, 6), torch.zeros(3, dtype=torch.long))]  # the last batch of an epoch is short
-    after_each_epoch = []
+    short = (torch.randn(3, 6), torch.zeros(3, dtype=torch.long))
+    data = [*batches(6), short]
     model = small_net()
     model.compile(backend=counter)
-    optimizer = SGD.optimizer(model, (1, 2))
-    for _ in range(4):
+    optimizer = SGD.optimizer(model, periods)
+    counts = []
+    for _ in range(epochs):
         for batch in data:
             optimizer.zero_grad()
             loss_of(model, batch).backward()
             optimizer.step()
         model.eval()
-        with torch.no_grad():
-            model(data[0][0])
+        with torch.no_grad(), optimizer.all_gradients() if fixed_flags else nullcontext():
+            for x, _y in (data[0], short):
+                model(x)
         model.train()
-        after_each_epoch.append(counter.frame_count)
-    # An epoch has 7 steps, so the short batch meets the full step first and the fast one an epoch later; each of the
-    # two compiles once more, for any batch size.
-    assert after_each_epoch == [4, 5, 5, 5]
+        counts.append(counter.frame_count)
+    return counts
 
 
+@pytest.mark.slow
+def test_evaluation_and_a_short_last_batch_add_a_graph_for_each_kind_of_step_they_meet() -> None:
+    # An epoch has 7 steps and k = 2: the short batch and the evaluation meet one kind in the first epoch and the other
+    # in the second. After the short batch Dynamo compiles for any batch size: 2 kinds x (full, any, evaluation of any).
+    assert graphs_after_each_epoch((1, 2), 4, fixed_flags=False) == [4, 6, 6, 6]
+
+
+@pytest.mark.slow
+def test_three_groups_stay_within_the_limit_when_evaluation_has_flags_of_its_own() -> None:
+    assert graphs_after_each_epoch((1, 2, 6), 7, fixed_flags=True)[-2:] == [7, 7]
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):
+        graphs_after_each_epoch((1, 2, 6), 7, fixed_flags=False)  # 3 kinds x 3 = 9
+
+
+@pytest.mark.slow
 def test_networks_of_one_class_share_their_graphs() -> None:
     keep = []
     for _ in range(5):
@@ -151,6 +186,7 @@ def test_networks_of_one_class_share_their_graphs() -> None:
     assert counters["stats"]["unique_graphs"] == 2
 
 
+@pytest.mark.slow
 def test_more_kinds_of_steps_than_dynamo_keeps_raise_instead_of_running_eagerly() -> None:
     with (
         config.patch(recompile_limit=2),
