@@ -28,6 +28,7 @@ from multirate_core.optim.checks import (
     require_separate,
     require_usable,
 )
+from multirate_core.optim.compiling import notice_flags
 
 State = dict[str, Any]
 
@@ -51,6 +52,11 @@ class MultirateOptimizer(torch.optim.Optimizer):
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         super().__init__(params, {**defaults, "period": 1})
         require_moving(self.param_groups)
+        notice_flags()
+
+    def __setstate__(self, state: State) -> None:
+        super().__setstate__(state)
+        notice_flags()  # a copy that came out of a file, in a process of its own
 
     @classmethod
     def _require_rule(cls, group: ParamGroup) -> None:
