@@ -101,6 +101,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--only", choices=[case.key for case in CASES])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--processes", type=int, default=PROCESSES)
     parser.add_argument("--quick", action="store_true")
     return parser.parse_args()
 
@@ -147,7 +148,7 @@ def _words(keep: float | None) -> str:
 def _measured(probe: Probe, quick: bool) -> dict[str, list[float]]:
     """Return all counts of one variant, one value per process."""
     numbers = _probed(replace(probe, count="tensors"))
-    for _ in range(1 if quick else PROCESSES):
+    for _ in range(1 if quick else _options().processes):
         for name, value in _probed(probe).items():
             numbers.setdefault(name, []).extend(value)
     if DEVICE.type == "cpu":

@@ -26,11 +26,9 @@ class FullSteps:
 
     Args:
         slow: parameters that get no gradient on a fast step.
-        running: a block is inside its recomputed forward pass; what it calls belongs to it.
     """
 
     slow: list[nn.Parameter] = field(default_factory=list)
-    running: bool = False
 
     def is_now(self) -> bool:
         """Tell whether activations that a fast step does not need will be kept."""
@@ -56,7 +54,7 @@ class LeanBlock:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the block."""
-        if self.full_steps.running or not self.full_steps.is_now():
+        if not self.full_steps.is_now():
             return self.plain(*args, **kwargs)
         form, tensors = _take_apart(args, kwargs)
         if not self._saves_something(tensors):
@@ -115,11 +113,7 @@ class _Run:
         else:
             again = [_copied(tensor) for tensor in tensors] if self._block.writes_to_input else tensors
             args, kwargs = self._form.filled_with(again)
-        before, self._block.full_steps.running = self._block.full_steps.running, True
-        try:
-            return self._block.plain(*args, **kwargs)
-        finally:
-            self._block.full_steps.running = before
+        return self._block.plain(*args, **kwargs)
 
     def contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         """Return what surrounds the run for the result and the runs for the activations."""

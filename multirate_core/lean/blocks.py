@@ -12,6 +12,7 @@ from itertools import groupby
 from torch import nn
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 # Where a layer says how many numbers per place it reads; the first that has one says it for the whole block.
 WIDTHS = ("in_channels", "in_features", "num_features", "embed_dim", "embedding_dim")
 
@@ -43,8 +44,22 @@ def find_blocks(model: nn.Module) -> list[Block]:
     or beside siblings of its class. A container of blocks is a stage and not a block; neither is a module that holds
     more blocks than there are modules of its class: two encoders of twelve layers are twenty-four blocks, while a
     bottleneck of three convolution layers that the network repeats stays one. Neighbours in a Sequential that hold
-    little beside their inputs are recomputed together, and a Sequential of single layers is cut into such runs.
+    little beside their inputs are recomputed together, and a Sequential of single layers is cut into such runs. Beside
+    the blocks, max-pool layers are recomputed: the indices that they save are twice as large as what they give out.
     """
+    found = _layer_blocks(model)
+    covered = [block.path for block in found]
+    pools = [
+        Block(path)
+        for path, module in model.named_modules()
+        if isinstance(module, POOLS) and not any(path.startswith(f"{each}." if each else "") for each in covered)
+    ]
+    order = {path: i for i, (path, _) in enumerate(model.named_modules())}
+    return sorted([*found, *pools], key=lambda block: order[block.path]) if found else []
+
+
+def _layer_blocks(model: nn.Module) -> list[Block]:
+    """Return the blocks that hold something to train."""
     classes = Counter(type(module) for module in model.modules())
     paths = _paths_below(model, "", classes)
     if not paths and is_row(model):

@@ -181,9 +181,8 @@ CASES = (
     Case("calls itself", SelfCalling, blocks=("middle",)),
     Case("blocks inside blocks", lambda: Chain(Step), blocks=("blocks.*",)),
     Case("attention of one tensor", Arguments, (5, 3), ("blocks.?.attention",)),
-    Case(
-        "row of layers", lambda: nn.Sequential(*Chain(Step).blocks, nn.Flatten(), nn.Linear(6 * 64, CLASSES)), (6, 8, 8)
-    ),
+    Case("row of blocks", lambda: row_of(Step(), Step(), Step()), (6, 8, 8)),
+    Case("row of layers", lambda: row_of(*two_layers(), *two_layers(), *two_layers()), (6, 8, 8)),
     Case("vit", tiny_vit, (3, 32, 32)),
     Case("mobilenet_v2", lambda: torchvision.models.mobilenet_v2(num_classes=CLASSES, width_mult=0.25), (3, 32, 32)),
     Case("resnet18", lambda: torchvision.models.resnet18(num_classes=CLASSES, width_per_group=64), (3, 32, 32)),

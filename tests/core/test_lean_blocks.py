@@ -29,30 +29,21 @@ def built(name: str) -> nn.Module:
         return torchvision.models.get_model(name, weights=None)
 
 
-def test_the_blocks_of_resnet50_are_its_bottlenecks_and_the_long_stage_is_taken_in_pairs() -> None:
+def test_the_blocks_of_resnet50_are_its_bottlenecks_its_pool_and_pairs_in_the_long_stage() -> None:
     found = names(built("resnet50"))
-    assert found[:8] == [
-        "layer1.0",
-        "layer1.1",
-        "layer1.2",
-        "layer2.0",
-        "layer2.1",
-        "layer2.2",
-        "layer2.3",
-        "layer3[0:2]",
-    ]
-    assert found[8:] == ["layer3[2:4]", "layer3[4:6]", "layer4.0", "layer4.1", "layer4.2"]
+    assert found[:8] == ["maxpool", *(f"layer1.{i}" for i in range(3)), *(f"layer2.{i}" for i in range(4))]
+    assert found[8:] == ["layer3[0:2]", "layer3[2:4]", "layer3[4:6]", "layer4.0", "layer4.1", "layer4.2"]
 
 
 @pytest.mark.parametrize(
     ("name", "count", "first", "last"),
     [
-        ("resnet18", 8, "layer1.0", "layer4.1"),
+        ("resnet18", 9, "maxpool", "layer4.1"),
         ("mobilenet_v2", 20, "features.0", "classifier"),
         ("vit_b_16", 12, "encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_11"),
         ("swin_t", 16, "features.0", "features.7.1"),
-        ("densenet121", 61, "features.denseblock1.denselayer1", "features.denseblock4.denselayer16"),
-        ("googlenet", 14, "conv1", "aux2"),
+        ("densenet121", 62, "features.pool0", "features.denseblock4.denselayer16"),
+        ("googlenet", 18, "conv1", "aux2"),
         ("vgg16_bn", 6, "features[0:10]", "classifier"),
     ],
 )

@@ -91,7 +91,7 @@ def test_periods_that_grow_are_followed() -> None:
     assert runs_per_step(model, optimizer, counter, 6) == [6, 3, 6, 3, 3, 6]
 
 
-def test_a_block_that_calls_itself_is_recomputed_once_and_as_a_whole() -> None:
+def test_a_block_that_calls_itself_recomputes_each_of_its_levels_once() -> None:
     model = SelfCalling().train()
     runs: list[int] = []
     model.middle.conv.register_forward_pre_hook(lambda *_: runs.append(1))
@@ -116,6 +116,7 @@ def test_evaluation_runs_once_and_so_does_a_model_without_a_gradient() -> None:
     with torch.no_grad():
         model.eval()(torch.randn(2, 2, 8, 8))
     assert counter.take() == 3
+    assert [block.forward.writes_to_input for block in model.blocks] == [None] * 3  # they were not even asked
 
 
 def test_gradients_asked_for_between_steps_are_lean_as_well() -> None:
