@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -349,11 +350,14 @@ def reentrant_checkpointing() -> dict[str, Any]:
 
 @case
 def logging_between_steps() -> dict[str, Any]:
-    """All gradients are wanted between steps on all ranks, and once backward ends with an error."""
+    """All gradients are wanted between steps on all ranks, and once backward ends with an error.
+
+    By then rank 0 has sent the head's gradients; the others learn too late that all agree, and have cleared theirs.
+    """
     model, alone, data = net(), net(), batches(8)
     optimizer = MultirateSGD(groups(model, [1, 4]), lr=0.05, momentum=0.9)
     optimizer_alone = MultirateSGD(groups(alone, [1, 4]), lr=0.05, momentum=0.9)
-    MultirateDataParallel(model, optimizer, bucket_mb=1e-6)
+    parallel = MultirateDataParallel(model, optimizer, bucket_mb=1e-6)
     norms = []
     for i, batch in enumerate(data):
         train(model, optimizer, [mine(batch)])
@@ -366,7 +370,8 @@ def logging_between_steps() -> dict[str, Any]:
             chosen.zero_grad()
         if i == 3:
             optimizer.zero_grad()
-            break_backward(model, mine(batch))
+            learn = wait_for_agreement if dist.get_rank() == 0 else learn_late
+            break_backward(model, mine(batch), partial(learn, parallel))
     return {**compared(model, alone), "norms": norms}
 
 
@@ -382,6 +387,20 @@ def break_backward(model: nn.Sequential, batch: Batch, meanwhile: Callable[[], N
     later.register_hook(lambda _: meanwhile())
     with suppress(ArithmeticError):
         nn.functional.cross_entropy(model[4](later), batch[1]).backward()
+
+
+class Late:
+    """An agreement that seems to take until somebody waits for it."""
+
+    def __init__(self, work: dist.Work) -> None:
+        self.wait = work.wait
+
+    def is_completed(self) -> bool:
+        return False
+
+
+def learn_late(parallel: MultirateDataParallel) -> None:
+    parallel._exchange._agreement = Late(parallel._exchange._agreement)
 
 
 def wait_for_agreement(parallel: MultirateDataParallel) -> None:
