@@ -155,13 +155,13 @@ def test_the_hugging_face_trainer_with_accumulation_clipping_and_a_schedule_equa
 @pytest.mark.filterwarnings(FOREIGN_WARNINGS)
 def test_the_hugging_face_trainer_resumes_in_mid_cycle(example: Any, tmp_path: Path) -> None:
     module = example("hf_trainer", "transformers")
-    whole = module.make_trainer(str(tmp_path), max_steps=12, save_strategy="steps", save_steps=5)
+    whole = module.make_trainer(str(tmp_path), max_steps=12, save_strategy="steps", save_steps=4)
     whole.train()
     resumed = module.make_trainer(str(tmp_path), max_steps=12)
     seen: list[tuple[str, ...]] = []
     refreshed(resumed.optimizer, seen)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
-    assert seen == schedule(12, 3)[5:]
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert seen == schedule(12, 3)[4:]  # in the middle of a cycle
     assert_same_weights(resumed.model, whole.model)
 
 
