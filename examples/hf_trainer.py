@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
-import torch
+from torch import Tensor, nn
 from toy_text import tokenised
 from transformers import (
     BertConfig,
@@ -41,7 +41,7 @@ def make_model(vocabulary: int) -> BertForSequenceClassification:
     return BertForSequenceClassification(config)
 
 
-def make_optimizer(model: torch.nn.Module) -> MultirateAdamW:
+def make_optimizer(model: nn.Module) -> MultirateAdamW:
     """Split the parameters by name into a fast and a slow group."""
     named = list(model.named_parameters())
     groups = [
@@ -49,6 +49,12 @@ def make_optimizer(model: torch.nn.Module) -> MultirateAdamW:
         {"params": [pair for pair in named if not pair[0].startswith(FAST)], "name": "slow", "period": 3},
     ]
     return MultirateAdamW(groups, lr=3e-3, weight_decay=0.01)
+
+
+def mean_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    """Return the cross-entropy per sentence of the whole accumulated batch; without it some models' losses add up."""
+    total = nn.functional.cross_entropy(outputs.logits, labels, reduction="sum")
+    return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
 
 
 def make_trainer(folder: str, **arguments: Any) -> Trainer:
@@ -80,6 +86,7 @@ def make_trainer(folder: str, **arguments: Any) -> Trainer:
         args=TrainingArguments(**options),
         train_dataset=sentences,
         data_collator=DataCollatorWithPadding(tokenizer),
+        compute_loss_func=mean_loss,
         optimizers=(optimizer, scheduler),
     )
 

@@ -1,7 +1,6 @@
-"""Lightning: `configure_optimizers` returns the multirate optimiser; automatic optimisation, validation and checkpoints.
+"""Lightning: `configure_optimizers` returns the multirate optimiser; validation, clipping and checkpoints as ever.
 
-One thing to know: Lightning's `toggle_optimizer` (manual optimisation with several optimisers) sets `requires_grad` of
-every parameter by itself and so undoes the saving; with one optimiser it is not called.
+With several optimisers and manual optimisation, `toggle_optimizer` keeps the flags of resting parameters as they are.
 """
 
 from __future__ import annotations

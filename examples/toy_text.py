@@ -1,4 +1,4 @@
-"""Twenty sentences about the weather and about the kitchen, as tokens: data for the Hugging Face example, no download."""
+"""Twenty sentences on weather and kitchen, as tokens: data for the Hugging Face example without a download."""
 
 from __future__ import annotations
 

@@ -202,7 +202,8 @@ def require_loadable(state_dict: Mapping[str, Any], optimizer: MultirateOptimize
 
 def _require_same_group(saved: ParamGroup, group: ParamGroup, optimizer: MultirateOptimizer) -> None:
     """Raise unless a saved group has all options, and the name and the parameters of the present group."""
-    missing = [key for key in ("name", "params", *optimizer.defaults, *PLACE) if key not in saved]
+    options = [key for key in optimizer.defaults if key in group]  # torch adds a default of its own after a load
+    missing = [key for key in ("name", "params", *options, *PLACE) if key not in saved]
     if missing:
         raise ConfigError(
             f"a saved group lacks {missing}: the state comes from another optimiser. "

@@ -1,4 +1,4 @@
-"""A twin for any loop: torch's own optimiser gives each direction, and gradients can be changed before they are used."""
+"""A twin for any loop: torch's own optimiser gives each direction; gradients can be changed before they are used."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_every_loop_gives_the_same_numbers_bit_for_bit(rule: Rule) -> None:
 
 @each_rule
 def test_clearing_twice_or_in_between_steps_changes_nothing(rule: Rule) -> None:
-    # zero_grad frees the direction of a group that is due next; called again, or long before backward, it must not matter.
+    # zero_grad frees the direction of a group that is due next; called twice or early, it must not matter.
     often, once = small_net(), small_net()
     optimizer = rule.optimizer(often, (1, 3))
     for batch in batches(9):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -89,7 +90,7 @@ def test_swalr_brings_every_group_to_its_rate(rule: Rule) -> None:
         scheduler.step()
         rates.append([group["lr"] for group in optimizer.param_groups])
     assert rates[-1] == pytest.approx([0.01] * 3)
-    assert all(low[0] >= high[0] for low, high in zip(rates, rates[1:], strict=False))
+    assert all(low[0] >= high[0] for low, high in itertools.pairwise(rates))
 
 
 @each_rule

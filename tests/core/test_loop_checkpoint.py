@@ -97,6 +97,27 @@ def test_a_copied_or_pickled_pair_continues_bit_for_bit(rule: Rule, duplicate: C
 
 
 @each_rule
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_an_optimiser_that_was_loaded_copied_or_pickled_before_can_be_loaded_again(
+    rule: Rule, duplicate: Callable
+) -> None:
+    # Wrappers load a state when they take the optimiser over, and their own checkpoint is then the second one.
+    model, data = small_net(), batches(10)
+    optimizer = rule.optimizer(model, (1, 3))
+    train(model, optimizer, data[:2])
+    saved = through_a_file({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+    fresh = small_net()
+    restored = rule.optimizer(fresh, (1, 3))
+    restored.load_state_dict(restored.state_dict())
+    fresh, restored = duplicate((fresh, restored))
+    for _ in range(2):
+        fresh.load_state_dict(saved["model"])
+        restored.load_state_dict(saved["optimizer"])
+    assert train(fresh, restored, data[2:]) == train(model, optimizer, data[2:])
+    assert_same_weights(fresh, model)
+
+
+@each_rule
 def test_a_copied_optimiser_under_a_scheduler_has_a_step_of_its_own(rule: Rule) -> None:
     model = small_net()
     optimizer = rule.optimizer(model, (1, 3))

@@ -55,22 +55,22 @@ def blocks() -> Blocks:
 def step_beside_eager(
     rule: Rule, make: Make, periods: Sequence[int], data: Sequence[Batch], backend: Backend
 ) -> Iterator[nn.Module]:
-    """Train a compiled and an eager network in turn, compare the gradients, and yield the compiled one at each step."""
-    eager, compiled = make(), make()
-    compiled.compile(backend=backend)
-    pairs = [(model, rule.optimizer(model, periods)) for model in (eager, compiled)]
+    """Train a compiled and an eager network in turn, compare the gradients, and yield the former's module at each step."""
+    eager, model = make(), make()
+    networks = (eager, torch.compile(model, backend=backend))
+    pairs = [(network, rule.optimizer(inner, periods)) for network, inner in zip(networks, (eager, model), strict=True)]
     for batch in data:
-        for model, optimizer in pairs:
+        for network, optimizer in pairs:
             optimizer.zero_grad()
-            loss_of(model, batch).backward()
-        for (name, expected), weight in zip(eager.named_parameters(), compiled.parameters(), strict=True):
+            loss_of(network, batch).backward()
+        for (name, expected), weight in zip(eager.named_parameters(), model.parameters(), strict=True):
             assert (weight.grad is None) == (expected.grad is None) == (not expected.requires_grad), name
             if expected.grad is not None:
                 torch.testing.assert_close(weight.grad, expected.grad, msg=lambda text, name=name: name + text)
         for _, optimizer in pairs:
             optimizer.step()
-        assert flags(compiled) == flags(eager)
-        yield compiled
+        assert flags(model) == flags(eager)
+        yield model
 
 
 def kinds_of_steps(periods: Sequence[int], steps: int) -> list[int]:
@@ -107,12 +107,11 @@ def test_a_model_compiled_in_mid_cycle_still_gets_its_slow_gradients(start: int)
     # Here the first graph is that of a fast step: reused for a full one, it would drop the slow part's gradients.
     counter = CompileCounterWithBackend("aot_eager")
     model = small_net()
+    compiled = torch.compile(model, backend=counter)
     optimizer = SGD.optimizer(model, (1, 3))
     for step, batch in enumerate(batches(9)):
-        if step == start:
-            model.compile(backend=counter)
         optimizer.zero_grad()
-        loss_of(model, batch).backward()
+        loss_of(compiled if step >= start else model, batch).backward()
         assert [weight.grad is not None for weight in model.parameters()] == [step % 3 == 0] * 4 + [True] * 2
         optimizer.step()
     assert counter.frame_count == 2
@@ -139,18 +138,18 @@ def graphs_after_each_epoch(periods: Sequence[int], epochs: int, fixed_flags: bo
     short = (torch.randn(3, 6), torch.zeros(3, dtype=torch.long))
     data = [*batches(6), short]
     model = small_net()
-    model.compile(backend=counter)
+    compiled = torch.compile(model, backend=counter)
     optimizer = SGD.optimizer(model, periods)
     counts = []
     for _ in range(epochs):
         for batch in data:
             optimizer.zero_grad()
-            loss_of(model, batch).backward()
+            loss_of(compiled, batch).backward()
             optimizer.step()
         model.eval()
         with torch.no_grad(), optimizer.all_gradients() if fixed_flags else nullcontext():
             for x, _y in (data[0], short):
-                model(x)
+                compiled(x)
         model.train()
         counts.append(counter.frame_count)
     return counts
@@ -176,12 +175,12 @@ def test_networks_of_one_class_share_their_graphs() -> None:
     keep = []
     for _ in range(5):
         model = small_net()
-        model.compile(backend="aot_eager")
-        keep.append(model)
+        compiled = torch.compile(model, backend="aot_eager")
+        keep.append(compiled)
         optimizer = SGD.optimizer(model, (1, 3))
         for batch in batches(4):
             optimizer.zero_grad()
-            loss_of(model, batch).backward()
+            loss_of(compiled, batch).backward()
             optimizer.step()
     assert counters["stats"]["unique_graphs"] == 2
 
@@ -195,9 +194,9 @@ def test_more_kinds_of_steps_than_dynamo_keeps_raise_instead_of_running_eagerly(
         list(step_beside_eager(SGD, small_net, (1, 2, 6), batches(8), "aot_eager"))
 
 
-@pytest.mark.parametrize(("version", "kept"), [((2, 12), True), ((99, 0), False)])
+@pytest.mark.parametrize(("version", "kept"), [("2.12", True), ("99.0", False)])
 def test_before_torch_2_12_the_optimiser_turns_off_the_shortcut_that_hides_a_flip(
-    version: tuple[int, int], kept: bool, monkeypatch: pytest.MonkeyPatch
+    version: str, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with config.patch({compiling.SHORTCUT: True}):
         monkeypatch.setattr(compiling, "FIRST_SOUND_TORCH", version)
