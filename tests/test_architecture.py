@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "optim": {"optim_checks"},
     "optim_checks": set(),
     "optim_reference": set(),
+    "from_scratch": set(),
     "models": set(),
     "data": {"models"},
     "arms": {"optim", "partition"},
