@@ -9,7 +9,7 @@ import time
 
 from benchmarks import ROOT
 
-NAMES = ("start", "board", "live", "recording", "digits", "real_input")
+NAMES = ("start", "board", "live", "recording", "digits", "real_input", "from_scratch")
 REST_S = 5.0  # between two benchmarks, so that the processes of one have ended before the next one looks around
 
 

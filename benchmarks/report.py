@@ -20,6 +20,7 @@ TITLES = {
     "recording": "Recording and answering during a race",
     "digits": "The digits preset",
     "real_input": "Real input beyond the default",
+    "from_scratch": "Training from scratch: random subgroups and two copies",
 }
 HEAD = """\
 # Measurements

@@ -51,10 +51,10 @@ def thinned_step(theta: Tensor, p: Tensor | None, gradient: Tensor, active: Tens
 class RandomSubgroupsSGD(CycleSGD):
     """SGD in which a random subset of the weights rests at zero for k − 1 of k steps and then steps by k·lr.
 
-    A cycle is k minibatches. On its first step the network is whole: one backward gives the gradient of the subset
-    that has just rested, which steps by k·lr, and of all other weights, which step by lr. Then a new subset is drawn,
-    put away and set to zero; the other weights take k − 1 steps in the network without it; then it is put back.
-    So every weight moves k·lr per cycle. At the very first step no subset has rested, and all weights step by lr.
+    A cycle is k minibatches. The subset is zero for the first k − 1, and the other weights step by lr in the network
+    without it. Then it is put back, and on the last minibatch the network is whole: one backward gives the gradient of
+    the subset, which steps by k·lr, and of the others, which step by lr. So every weight moves k·lr per cycle. Then the
+    next subset is drawn, put away and set to zero. In the very first cycle nothing rests: it is plain SGD.
 
     Derived here, because the source leaves it open: that the slow gradient is taken in the whole network, after the
     rest, and that its backward serves the fast weights too (so a subset is zero for k − 1 steps; the source says k,
@@ -104,30 +104,34 @@ class RandomSubgroupsSGD(CycleSGD):
         """Put the resting weights back inside the `with` block, for evaluation, export and averaging of weights.
 
         What is written to the parameters inside stays written, also to the resting ones. `step()` is refused inside.
+        The best moment is the end of a cycle, after a whole number of periods: the subset has just caught up.
         """
         return self._shown()
 
     def _advance(self, group: ParamGroup) -> None:
-        whole = group["step_in_cycle"] == 0
+        rests = any("put_away" in self.state.get(weight, {}) for weight in group["params"])
         for weight in group["params"]:
-            self._move(weight, group, whole)
-        if whole and group["period"] > 1 and group["fraction"] > 0:
-            self._put_away_new_subset(group)
+            self._move(weight, group, rests)
         group["step_in_cycle"] += 1
-        if group["step_in_cycle"] >= group["period"]:
-            group["rested_steps"], group["step_in_cycle"] = group["step_in_cycle"] - 1, 0
-            for weight in group["params"]:
-                self._put_back(weight)
+        if rests:
+            group["rested_steps"] += 1
+            if group["step_in_cycle"] + 1 >= group["period"]:
+                for weight in group["params"]:
+                    self._put_back(weight)
+        elif group["rested_steps"] > 0 or group["step_in_cycle"] >= group["period"]:  # the end of a cycle
+            group["step_in_cycle"] = group["rested_steps"] = 0
+            if group["period"] > 1 and group["fraction"] > 0:
+                self._put_away_new_subset(group)
 
-    def _move(self, weight: Tensor, group: ParamGroup, whole: bool) -> None:
-        """Step one parameter: all of it in the whole network, else what is active."""
+    def _move(self, weight: Tensor, group: ParamGroup, rests: bool) -> None:
+        """Step one parameter: only what is active while a subset rests, else all of it."""
         gradient = gradient_with_decay(weight, group["weight_decay"])
         state = self.state[weight] if weight in self.state or gradient is not None else {}
-        active = state.pop("active", None) if whole else state.get("active")
+        active = state.get("active") if rests else state.pop("active", None)
         if gradient is None:
             return
         lr, mu, p = group["lr"], group["momentum"], state.get("momentum_buffer")
-        if active is not None and not whole:
+        if active is not None and rests:
             p = thinned_step(weight, p, gradient, active, lr, mu)
         else:
             p = refreshed_momentum(p, gradient, mu)

@@ -46,18 +46,19 @@ def train_random_subgroups(
     p = [torch.zeros_like(weight) for weight in theta]
     resting = [torch.zeros_like(weight, dtype=torch.bool) for weight in theta]
     for step, loss in enumerate(losses):
-        if step % period == 0:
+        if step % period == period - 1 or step < period:  # the network is whole
             g = gradients_at(weights, theta, loss, weight_decay)
             for i in range(len(theta)):
                 p[i] = momentum * p[i] + g[i]
                 theta[i] = theta[i] - lr * p[i] * torch.where(resting[i], float(period), 1.0)
-            resting = list(draw(step // period))
         else:
             thinned = [torch.where(rests, 0.0, value) for rests, value in zip(resting, theta, strict=True)]
             g = gradients_at(weights, thinned, loss, weight_decay)
             for i in range(len(theta)):
                 p[i] = torch.where(resting[i], p[i], momentum * p[i] + g[i])
                 theta[i] = torch.where(resting[i], theta[i], theta[i] - lr * p[i])
+        if step % period == period - 1:
+            resting = list(draw(step // period))
     with torch.no_grad():
         for weight, value in zip(weights, theta, strict=True):
             weight.copy_(value)

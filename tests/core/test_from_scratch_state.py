@@ -29,7 +29,7 @@ def shown(optimizer: Any) -> Any:
 @both
 @pytest.mark.parametrize("while_shown", [False, True])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("steps", [0, 1, 2, 3, 4, 8])
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 6, 10])
 def test_a_state_saved_in_mid_cycle_continues_bit_for_bit(
     kind: Any, while_shown: bool, momentum: float, steps: int
 ) -> None:
@@ -59,13 +59,13 @@ def test_a_state_saved_in_mid_cycle_continues_bit_for_bit(
 def test_a_copied_or_pickled_pair_continues_bit_for_bit(kind: Any, duplicate: Callable, while_shown: bool) -> None:
     model, data = small_net(), batches(12)
     optimizer = kind(model.parameters(), **OPTIONS)
-    train(model, optimizer, data[:2])
+    train(model, optimizer, data[:4])
     if while_shown:
         with shown(optimizer):
             other_model, other = duplicate((model, optimizer))
     else:
         other_model, other = duplicate((model, optimizer))
-    assert train(other_model, other, data[2:]) == train(model, optimizer, data[2:])
+    assert train(other_model, other, data[4:]) == train(model, optimizer, data[4:])
     assert_same_weights(other_model, model)
 
 
@@ -130,7 +130,7 @@ def test_gradients_are_left_as_they_are(kind: Any) -> None:
 def test_stepping_and_loading_are_refused_while_weights_are_shown(kind: Any, while_shown: str) -> None:
     model = small_net()
     optimizer = kind(model.parameters(), **OPTIONS)
-    train(model, optimizer, batches(2))
+    train(model, optimizer, batches(4))
     state = optimizer.state_dict()
     with shown(optimizer), pytest.raises(ConfigError, match=rf"{while_shown}\(\) was called while.*Leave the"):
         optimizer.step() if while_shown == "step" else optimizer.load_state_dict(state)
@@ -252,9 +252,9 @@ def test_a_state_that_does_not_fit_is_refused_before_anything_changes(
 ) -> None:
     model, twin, data = small_net(), small_net(), batches(8)
     optimizer, same = kind(model.parameters(), **OPTIONS), kind(twin.parameters(), **OPTIONS)
-    train(model, optimizer, data[:2]), train(twin, same, data[:2])
+    train(model, optimizer, data[:4]), train(twin, same, data[:4])
     state = copy.deepcopy(optimizer.state_dict())
     spoil(state)
     with pytest.raises(error, match=words):
         optimizer.load_state_dict(state)
-    assert train(model, optimizer, data[2:]) == train(twin, same, data[2:])  # as if nothing had happened
+    assert train(model, optimizer, data[4:]) == train(twin, same, data[4:])  # as if nothing had happened
