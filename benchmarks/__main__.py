@@ -19,6 +19,7 @@ NAMES = (
     "step_time",
     "memory",
     "ddp_bytes",
+    "from_scratch",
 )
 REST_S = 5.0  # between two benchmarks, so that the processes of one have ended before the next one looks around
 

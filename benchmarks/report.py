@@ -23,6 +23,7 @@ TITLES = {
     "step_time": "Step times",
     "memory": "Memory",
     "ddp_bytes": "Data-parallel training",
+    "from_scratch": "Training from scratch: random subgroups and two copies",
 }
 HEAD = """\
 # Measurements

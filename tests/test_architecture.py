@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "lean": set(),
     "optim": set(),
     "data_parallel": {"optim"},
+    "from_scratch": set(),
     "models": set(),
     "data": {"models"},
     "arms": {"optim", "partition"},

@@ -1,253 +1,162 @@
-"""The integrations under examples/ follow the multirate schedule and equal the same training in a plain loop."""
+"""The examples: they run, they compare what they say they compare, and their statistics are right."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+import json
+import statistics
+from dataclasses import replace
 
 import pytest
 import torch
-from optim_cases import assert_same_weights
-from torch import Tensor, nn
+from torch import nn
 
-from multirate_core.optim import MultirateOptimizer
+from examples import random_subgroups, two_copies
+from examples.paired import Comparison, choose, compared_seeds, interval, told, verdict
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-FOREIGN_WARNINGS = "ignore::"  # what other packages say about themselves and each other is not ours to answer for
-pytestmark = pytest.mark.slow
+torch.set_num_threads(1)
 
 
-@pytest.fixture
-def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A function that imports an example by name, or skips if its package is not installed."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-
-    def load(name: str, package: str) -> ModuleType:
-        pytest.importorskip(package, reason=f"needs {package}: pip install {package}")
-        return importlib.import_module(name)
-
-    return load
+def test_an_interval_worked_out_by_hand() -> None:
+    low, high = interval([1.0, 2.0, 3.0])  # deviation 1; Student's t of 2 degrees of freedom at 97.5 % is 4.3027
+    assert (low, high) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
 
 
-def refreshed(optimizer: MultirateOptimizer, seen: list[tuple[str, ...]]) -> None:
-    """Write down at every step which groups got a gradient, and hold that only those had one."""
-
-    def before(each: MultirateOptimizer, *_: object) -> None:
-        for group in each.param_groups:
-            assert [weight.grad is not None for weight in group["params"]] == [group["due"]] * len(group["params"])
-
-    optimizer.register_step_pre_hook(before)
-    optimizer.register_step_post_hook(lambda each, *_: seen.append(each.last_refreshed))
-
-
-def schedule(steps: int, period: int) -> list[tuple[str, ...]]:
-    return [("fast", "slow") if step % period == 0 else ("fast",) for step in range(steps)]
+def test_a_verdict_needs_an_interval_beside_zero() -> None:
+    assert [verdict(each) for each in ([1.0, 1.1, 0.9], [-1.0, -1.1, -0.9], [1.0, -0.9, 0.8])] == [
+        "better",
+        "worse",
+        "cannot tell",
+    ]
+    with pytest.raises(ValueError, match="at least two seeds, got 1"):
+        interval([1.0])
 
 
-def assert_close_weights(model: nn.Module, other: nn.Module) -> None:
-    for (name, weight), expected in zip(model.named_parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(weight, expected, rtol=1e-5, atol=1e-6, msg=lambda text, name=name: name + text)
+def test_the_best_candidate_on_the_mean_of_the_tuning_seeds_is_chosen() -> None:
+    asked = []
+
+    def validate(arm: str, options: object, seed: int) -> float:
+        asked.append(seed)
+        return {0.1: 1.0, 0.2: 5.0, 0.3: 3.0}[options["lr"]] + (seed % 2) * (10 if options["lr"] == 0.3 else 0)
+
+    candidates = {"a": [{"lr": lr} for lr in (0.1, 0.2, 0.3)], "b": [{"lr": lr} for lr in (0.1, 0.3, 0.2)]}
+    chosen, tuning = choose(candidates, 2, validate)
+    assert chosen == {"a": {"lr": 0.3}, "b": {"lr": 0.3}}
+    assert tuning == {"a": [1.0, 5.0, 8.0], "b": [1.0, 8.0, 5.0]}
+    assert not set(asked) & set(compared_seeds(100))
 
 
-def test_the_plain_loop_learns_the_digits(example: Any) -> None:
-    assert example("plain_loop", "sklearn").main(epochs=12) > 90
+def test_arms_with_different_numbers_of_candidates_are_refused() -> None:
+    with pytest.raises(ValueError, match="as many candidates as the others, got"):
+        choose({"a": [{"lr": 1.0}], "b": [{"lr": 1.0}, {"lr": 2.0}]}, 1, lambda *_: 0.0)
 
 
-@pytest.mark.filterwarnings(FOREIGN_WARNINGS)
-def test_accelerate_with_accumulation_and_clipping_equals_a_plain_loop(
-    example: Any, monkeypatch: pytest.MonkeyPatch
+def test_differences_are_paired_by_seed_and_told_with_every_seed() -> None:
+    scores = {"a": [{"test": 3.0}, {"test": 5.0}], "b": [{"test": 1.0}, {"test": 4.0}]}
+    report = told(Comparison({"a": {"lr": 1.0}}, {}, scores), "a", ("b",), ("test",))
+    found = report["a against"]["b"]["test"]
+    assert (found["mean"], found["each_seed"], found["verdict"]) == (1.5, [2.0, 1.0], "cannot tell")
+    assert report["scores"] == {"a": {"test": [3.0, 5.0]}, "b": {"test": [1.0, 4.0]}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", [random_subgroups, two_copies])
+def test_an_example_prints_one_line_of_json_about_every_arm(
+    example: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loop = example("accelerate_loop", "accelerate")
-    models, seen = [], []
-
-    def optimizer_that_is_watched(model: nn.Sequential) -> MultirateOptimizer:
-        models.append(model)
-        made = original(model)
-        refreshed(made, seen)
-        return made
-
-    original = loop.make_optimizer
-    monkeypatch.setattr(loop, "make_optimizer", optimizer_that_is_watched)
-    loop.main(epochs=2)
-
-    plain = loop.make_model()
-    optimizer = original(plain)
-    loader = loop.make_data()
-    for _ in range(2):
-        for i, (images, labels) in enumerate(loader):
-            (nn.functional.cross_entropy(plain(images), labels) / 2).backward()
-            if i % 2 == 1 or i == len(loader) - 1:
-                nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
-                optimizer.step()
-                optimizer.zero_grad()
-    assert seen == schedule(2 * ((len(loader) + 1) // 2), 4)
-    assert_close_weights(models[0], plain)
+    report = example.main(["--epochs", "1", "--seeds", "2"])
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == json.loads(json.dumps(report))
+    assert set(report["scores"]) == set(example.ARMS)
+    for name, others in report.items():
+        for against in others.values() if name.endswith("against") else ():
+            assert all(len(each["each_seed"]) == 2 for each in against.values())
 
 
-@pytest.mark.filterwarnings(FOREIGN_WARNINGS)
-def test_accelerates_own_checkpoint_resumes_in_mid_cycle(example: Any, tmp_path: Path) -> None:
-    loop = example("accelerate_loop", "accelerate")
-    ends = []
-    for stops in (False, True):
-        accelerator, model, optimizer, loader = prepared(loop)
-        for i, (images, labels) in enumerate(list(loader)[:13]):
-            if stops and i == 6:
-                accelerator.save_state(tmp_path)
-                accelerator, model, optimizer, _ = prepared(loop)
-                accelerator.load_state(tmp_path)
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-        ends.append(model)
-    assert_same_weights(*ends)
+@pytest.fixture(scope="module")
+def few_digits() -> random_subgroups.Images:
+    return random_subgroups.load_images(random_subgroups.Settings(train_images=100, validation_images=100), None)
 
 
-def prepared(loop: ModuleType) -> tuple[Any, ...]:
-    from accelerate import Accelerator
-
-    accelerator, model = Accelerator(cpu=True), loop.make_model()
-    return accelerator, *accelerator.prepare(model, loop.make_optimizer(model), loop.make_data())
-
-
-def watch_batches(trainer: Any, seen: list[dict[str, Tensor]]) -> None:
-    """Keep every batch that a Hugging Face Trainer trains on."""
-    original = trainer.training_step
-
-    def training_step(model: nn.Module, inputs: dict[str, Tensor], *rest: Any) -> Tensor:
-        seen.append({name: value.clone() for name, value in inputs.items()})
-        return original(model, inputs, *rest)
-
-    trainer.training_step = training_step
+def test_every_arm_is_sgd_where_nothing_rests(few_digits: random_subgroups.Images) -> None:
+    settings = replace(random_subgroups.Settings(), epochs=2, batch=20)
+    plain = random_subgroups.fit("sgd", {"lr": 0.1}, 1, few_digits, settings)
+    assert random_subgroups.fit("drop", {"lr": 0.1, "fraction": 0.0}, 1, few_digits, settings) == plain
+    whole = {"lr": 0.1, "fraction": 0.5, "period": 1}
+    assert random_subgroups.fit("random_subgroups", whole, 1, few_digits, settings) == plain
+    assert random_subgroups.fit("sgd", {"lr": 0.1}, 2, few_digits, settings) != plain
 
 
-@pytest.mark.filterwarnings(FOREIGN_WARNINGS)
-def test_the_hugging_face_trainer_with_accumulation_clipping_and_a_schedule_equals_a_plain_loop(
-    example: Any, tmp_path: Path
+def test_dropped_weights_are_zero_inside_and_get_no_gradient_and_biases_are_kept() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 4)), torch.randn(5, 20)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    with random_subgroups.dropped(model, 0.4, (1, 2)):
+        zeros = [weight == 0 for weight in model.parameters()]
+        model(x).square().sum().backward()
+    for weight, old, zero in zip(model.parameters(), before, zeros, strict=True):
+        assert torch.equal(weight, old)
+        assert (weight.grad[zero] == 0).all() and (weight.grad[~zero] != 0).any()
+        assert zero.any() == (weight.dim() > 1)
+    assert 0.3 < zeros[0].float().mean() < 0.5
+
+
+@pytest.fixture(scope="module")
+def patched_digits() -> two_copies.Images:
+    return two_copies.load_images(two_copies.Settings(train_images=900, validation_images=100), None)
+
+
+def test_a_fifth_of_the_training_images_has_no_patch_and_some_have_nothing_else(
+    patched_digits: two_copies.Images,
 ) -> None:
-    module = example("hf_trainer", "transformers")
-    trainer = module.make_trainer(str(tmp_path), max_steps=10)
-    start = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    optimizer, batches, seen = trainer.optimizer, [], []
-    refreshed(optimizer, seen)
-    watch_batches(trainer, batches)
-    trainer.train()
-    assert seen == schedule(10, 3)
-
-    plain = module.make_model(len(module.tokenised()[0]))
-    plain.load_state_dict(start)
-    plain.train()
-    own = module.make_optimizer(plain)
-    scheduler = module.get_linear_schedule_with_warmup(own, 3, 10)
-    assert len(batches) == 20
-    for i, batch in enumerate(batches):
-        (plain(**batch).loss / 2).backward()  # two batches of five, averaged
-        if i % 2 == 1:
-            nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
-            own.step()
-            scheduler.step()
-            plain.zero_grad()
-    assert_close_weights(trainer.model, plain)
+    images, _ = patched_digits.train
+    corner, middle = images[:, :, :12, :].flatten(1), images[:, :, 12:19, 12:19].flatten(1)
+    only = (corner == 0).all(dim=1)
+    assert abs(float(only.float().mean()) - two_copies.ONLY_PATCH) < 0.04
+    patches = two_copies.draw_patches(1, 0.2, torch.Generator().manual_seed(two_copies.DATA_SEED)).flatten(2)
+    known = (middle.unsqueeze(1) == patches.flatten(0, 1)).all(dim=2).any(dim=1)
+    assert abs(float(known.float().mean()) - (1 - two_copies.WITHOUT_PATCH)) < 0.05
+    assert known[only].all()
 
 
-@pytest.mark.filterwarnings(FOREIGN_WARNINGS)
-def test_the_hugging_face_trainer_resumes_in_mid_cycle(example: Any, tmp_path: Path) -> None:
-    module = example("hf_trainer", "transformers")
-    whole = module.make_trainer(str(tmp_path), max_steps=12, save_strategy="steps", save_steps=4)
-    whole.train()
-    resumed = module.make_trainer(str(tmp_path), max_steps=12)
-    seen: list[tuple[str, ...]] = []
-    refreshed(resumed.optimizer, seen)
-    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
-    assert seen == schedule(12, 3)[4:]  # in the middle of a cycle
-    assert_same_weights(resumed.model, whole.model)
-
-
-@pytest.mark.filterwarnings(FOREIGN_WARNINGS)
-def test_lightning_with_validation_clipping_and_a_schedule_equals_a_plain_loop(
-    example: Any, monkeypatch: pytest.MonkeyPatch
+def test_test_parts_differ_in_the_patch_alone_and_two_forms_of_a_patch_have_the_same_mean_in_all_classes(
+    patched_digits: two_copies.Images,
 ) -> None:
-    module = example("lightning_module", "lightning")
-    model, seen = module.DigitClassifier(), []
-    original = model.configure_optimizers
-    monkeypatch.setattr(model, "configure_optimizers", lambda: watched(original(), seen))
-    train, _ = data = module.make_data()
-    module.make_trainer(max_epochs=2, accumulate_grad_batches=2).fit(model, *data)
-
-    plain = module.DigitClassifier()
-    parts = plain.configure_optimizers()
-    optimizer, scheduler = parts["optimizer"], parts["lr_scheduler"]["scheduler"]
-    assert len(train) % 2 == 0
-    for _ in range(2):
-        for i, batch in enumerate(train):
-            (plain.training_step(batch, i) / 2).backward()
-            if i % 2 == 1:
-                nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
-                optimizer.step()
-                optimizer.zero_grad()
-                scheduler.step()
-    assert seen == schedule(len(train), 4)
-    assert_close_weights(model, plain)
+    test = patched_digits.test
+    clean, augmented, only = (test[name][0] for name in two_copies.PARTS)
+    middle = torch.zeros(32, 32, dtype=torch.bool)
+    middle[12:19, 12:19] = True
+    assert torch.equal(clean[..., ~middle], augmented[..., ~middle])
+    assert (only[..., ~middle] == 0).all()
+    assert all(torch.equal(labels, test["clean"][1]) for _, labels in test.values())
+    means = two_copies.draw_patches(3, 0.2, torch.Generator().manual_seed(0)).mean(dim=1)
+    torch.testing.assert_close(means, means[:1].expand_as(means))
 
 
-def watched(parts: dict[str, Any], seen: list[tuple[str, ...]]) -> dict[str, Any]:
-    refreshed(parts["optimizer"], seen)
-    return parts
+@pytest.mark.slow
+def test_two_copies_with_period_1_score_as_sgd_does(patched_digits: two_copies.Images) -> None:
+    settings = replace(two_copies.Settings(), epochs=1)
+    plain = two_copies.fit("sgd_best", {"lr": 0.1}, 1, patched_digits, settings)
+    assert two_copies.fit("two_copies", {"lr": 0.1, "period": 1}, 1, patched_digits, settings) == plain
 
 
-@pytest.mark.filterwarnings(FOREIGN_WARNINGS)
-def test_lightning_resumes_in_mid_cycle_from_its_own_checkpoint(example: Any, tmp_path: Path) -> None:
-    module = example("lightning_module", "lightning")
-    data = module.make_data()
-    whole, half, resumed = (module.DigitClassifier() for _ in range(3))
-    module.make_trainer(max_epochs=2).fit(whole, *data)
-    trainer = module.make_trainer(max_epochs=1)
-    trainer.fit(half, *data)
-    assert trainer.global_step % 4 == 2
-    trainer.save_checkpoint(tmp_path / "half.ckpt")
-    module.make_trainer(max_epochs=2).fit(resumed, *data, ckpt_path=tmp_path / "half.ckpt")
-    assert_same_weights(resumed, whole)
+def test_the_plain_arms_take_the_rates_of_the_two_copies(
+    patched_digits: two_copies.Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        two_copies,
+        "fit",
+        lambda _, options, *__: {
+            f"{split} {p}": options["lr"] for split in ("validation", "test") for p in two_copies.PARTS
+        },
+    )
+    candidates = {"two_copies": [{"lr": 0.1, "period": 4}], "sgd_best": [{"lr": 0.5}]}
+    found = two_copies.compare(patched_digits, replace(two_copies.Settings(), candidates=candidates))
+    assert {arm: statistics.fmean(found.values(arm, "mean")) for arm in two_copies.ARMS} == pytest.approx(
+        {"sgd_small": 0.1, "sgd_large": 0.4, "two_copies": 0.1, "sgd_best": 0.5}
+    )
 
 
-@pytest.mark.filterwarnings(FOREIGN_WARNINGS)
-def test_lightnings_toggle_between_two_multirate_optimisers_keeps_both_in_their_cycles(example: Any) -> None:
-    module = example("lightning_module", "lightning")
-    train, _ = module.make_data()
-    batches = list(train)[:12]
-
-    class Two(module.DigitClassifier):
-        """Two networks, trained in turn by hand, each with an optimiser of its own."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-            self.other = module.DigitClassifier()
-            self.seen: list[list[tuple[str, ...]]] = [[], []]
-
-        def configure_optimizers(self) -> list[MultirateOptimizer]:
-            made = [part.configure_optimizers()["optimizer"] for part in (super(), self.other)]
-            for optimizer, seen in zip(made, self.seen, strict=True):
-                refreshed(optimizer, seen)
-            return made
-
-        def training_step(self, batch: list[Tensor], index: int) -> None:
-            for optimizer, part in zip(self.optimizers(), (super(), self.other), strict=True):
-                self.toggle_optimizer(optimizer)
-                optimizer.zero_grad()
-                self.manual_backward(part.training_step(batch, index))
-                optimizer.step()
-                self.untoggle_optimizer(optimizer)
-
-    both = Two()
-    module.make_trainer(max_epochs=1, limit_train_batches=12, gradient_clip_val=None).fit(both, train)
-    plain = module.DigitClassifier()
-    optimizer = plain.configure_optimizers()["optimizer"]
-    for i, batch in enumerate(batches):
-        optimizer.zero_grad()
-        plain.training_step(batch, i).backward()
-        optimizer.step()
-    assert both.seen == [schedule(12, 4), schedule(12, 4)]
-    assert_close_weights(both.other, plain)
-    assert_close_weights(nn.ModuleList([both.body, both.head]), plain)
+@pytest.mark.parametrize("example", [random_subgroups, two_copies])
+def test_more_images_than_there_are_is_refused(example: object) -> None:
+    with pytest.raises(ValueError, match="1200 \\+ 300 images"):
+        example.load_images(replace(example.Settings(), train_images=1200), None)
