@@ -6,8 +6,10 @@ import gc
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from multirate_core.events import Event, PhaseChanged, Progress
+from multirate_core.models.registry import BuiltModel
 from multirate_core.race.marks import MARKS, Marks
 from multirate_core.race.progress import ProgressMeter
 from multirate_core.race.seed import Control, SeedRace
@@ -33,8 +35,8 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
     for index, seed in enumerate(config.seeds):
         built = parts.build(seed)
         if train is None or test is None:
-            train = Images(parts.split.train_images, parts.split.train_labels, built.mean, built.std, parts.device)
-            test = Images(parts.split.test_images, parts.split.test_labels, built.mean, built.std, parts.device)
+            train = _images(parts, built, parts.split.train_images, parts.split.train_labels)
+            test = _images(parts, built, parts.split.test_images, parts.split.test_labels)
             yield PhaseChanged("warming up")
             warm_up(parts, built, train)
         yield PhaseChanged(f"training, seed {seed}" if len(config.seeds) > 1 else "training")
@@ -47,6 +49,10 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
         del race, lanes
         _free_memory(parts.device)
     yield Progress(1.0, 0.0)
+
+
+def _images(parts: RaceParts, built: BuiltModel, images: Tensor, labels: Tensor) -> Images:
+    return Images(images, labels, built.mean, built.std, parts.device, parts.config.execution.channels_last)
 
 
 def _free_memory(device: torch.device) -> None:

@@ -77,11 +77,17 @@ class SeedRace:
 
     def _start(self) -> Iterator[Event]:
         """Test the common initial weights: once, since all lanes have the same."""
-        first = self._lanes[0]
-        with self.timeline.measure(first.number, "evaluation"):
-            score = first.evaluate(self._test, self._config.recipe.batch_size)
+        score = self._score(self._lanes[0])
         for lane in self._lanes:
             yield from self._record(lane, score, "start")
+
+    def _score(self, lane: Lane) -> Score:
+        """Test a lane; what has to be compiled for it is charged apart."""
+        batch_size = self._config.recipe.batch_size
+        with self.timeline.measure(lane.number, "compiling"):
+            lane.compile_evaluation(self._test, batch_size)
+        with self.timeline.measure(lane.number, "evaluation"):
+            return lane.evaluate(self._test, batch_size)
 
     def _turn(self, lane: Lane) -> Iterator[Event]:
         """Give a lane one slice, tests on the way included."""
@@ -101,6 +107,7 @@ class SeedRace:
     def _charge(self, lane: Lane, piece: Piece) -> None:
         self.timeline.charge(lane.number, "training", piece.trained_s)
         self.timeline.charge(lane.number, "loading", piece.loading_s)
+        self.timeline.charge(lane.number, "compiling", piece.compiling_s)
         self.timeline.charge(lane.number, "other", piece.other_s)
 
     def _most_steps(self, lane: Lane) -> int:
@@ -122,8 +129,7 @@ class SeedRace:
         at_epoch = lane.steps % lane.order.steps_per_epoch == 0
         done = self._done(lane)
         if done or at_epoch or at_mark:
-            with self.timeline.measure(lane.number, "evaluation"):
-                score = lane.evaluate(self._test, self._config.recipe.batch_size)
+            score = self._score(lane)
             reason: Reason = "end" if done else "epoch" if at_epoch else "mark"
             yield from self._record(lane, score, reason)
         if done and lane in self._active:

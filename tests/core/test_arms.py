@@ -16,6 +16,7 @@ from multirate_core.optim import MultirateSGD
 from multirate_core.partition import Partition
 from multirate_core.race.partitions import resolve_partitions
 from multirate_core.training.batches import Images
+from multirate_core.training.forward import Forward
 from multirate_core.training.lane import train_step
 
 RECIPE = Recipe(lr=0.05, momentum=0.8, weight_decay=0.01, batch_size=16)
@@ -34,7 +35,7 @@ def take_steps(arm: ArmConfig, steps: int) -> tuple[nn.Module, list[int]]:
     masks = []
     for _ in range(steps):
         masks.append(made.due())
-        train_step(model, made.optimizer, inputs, labels)
+        train_step(Forward(model), made, inputs, labels)
     return model, masks
 
 

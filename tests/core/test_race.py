@@ -16,6 +16,7 @@ from race_cases import FROZEN, MULTIRATE, SGD, only, race, tiny_config, tiny_spl
 
 from multirate_core.config import Budget, Recipe
 from multirate_core.events import Evaluated, Event, LaneClock, LaneEnded, Progress, StepsRecorded
+from multirate_core.optim import MultirateSGD
 from multirate_core.race import seed as seed_module
 from multirate_core.race import start as start_module
 from multirate_core.training.timers import HostTimer
@@ -179,10 +180,11 @@ def test_the_others_go_on_when_one_diverges(monkeypatch: pytest.MonkeyPatch) -> 
     real = lane_module.train_step
     calls: dict[int, int] = {}
 
-    def spoil(model: Any, optimizer: Any, images: Any, labels: Any) -> Any:
-        calls[id(optimizer)] = calls.get(id(optimizer), 0) + 1
-        loss = real(model, optimizer, images, labels)
-        return loss * float("nan") if type(optimizer).__name__ == "MultirateSGD" and calls[id(optimizer)] == 5 else loss
+    def spoil(forward: Any, arm: Any, images: Any, labels: Any) -> Any:
+        calls[id(arm)] = calls.get(id(arm), 0) + 1
+        loss = real(forward, arm, images, labels)
+        spoiled = isinstance(arm.optimizer, MultirateSGD) and calls[id(arm)] == 5
+        return loss * float("nan") if spoiled else loss
 
     monkeypatch.setattr(lane_module, "train_step", spoil)
     events = list(race(tiny_config(SGD, MULTIRATE)))
