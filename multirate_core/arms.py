@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class ArmOptimizer:
         groups: names of the groups, in the order of the arm's partition; one group "all" for the plain base rule.
         due: returns a bit mask; bit g is set if group g gets a gradient at the *next* step.
         cycle: steps after which the pattern of due groups has been seen, the longest period that is not a phase.
+        all_gradients: a context in which every trained parameter may have a gradient, whatever step comes next.
         after_step: called after each `optimizer.step()`: moves the schedule of the periods on, if there is one.
     """
 
@@ -31,6 +33,7 @@ class ArmOptimizer:
     groups: tuple[str, ...]
     due: Callable[[], int]
     cycle: int
+    all_gradients: Callable[[], AbstractContextManager[None]] = nullcontext
     after_step: Callable[[], None] = lambda: None
 
 
@@ -74,7 +77,11 @@ def _multirate(optimizer: MultirateOptimizer, partition: Partition, steps_per_ep
     names = tuple(group.name for group in partition.groups)
     bit = {name: 1 << position for position, name in enumerate(names)}
     cycle = max(group.period for group in partition.groups)
-    made = ArmOptimizer(optimizer, names, lambda: sum(bit[name] for name in optimizer.due_groups), cycle)
+
+    def due() -> int:
+        return sum(bit[name] for name in optimizer.due_groups)
+
+    made = ArmOptimizer(optimizer, names, due, cycle, optimizer.all_gradients)
     present = {group["name"] for group in optimizer.param_groups}
     phases = {
         group.name: _in_steps(group.phases, steps_per_epoch)
@@ -84,7 +91,7 @@ def _multirate(optimizer: MultirateOptimizer, partition: Partition, steps_per_ep
     if not phases:
         return made
     schedule = PeriodSchedule(optimizer, phases)
-    return ArmOptimizer(made.optimizer, made.groups, made.due, cycle, lambda: _move_on(schedule, optimizer))
+    return replace(made, after_step=lambda: _move_on(schedule, optimizer))
 
 
 def _move_on(schedule: PeriodSchedule, optimizer: MultirateOptimizer) -> None:

@@ -5,6 +5,7 @@ The same objects come from the page, the command line and the store. Standard li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -30,6 +31,8 @@ BadImages = Literal["refuse", "skip"]
 BaseRule = Literal["sgd", "adamw"]
 Precision = Literal["float32", "bf16"]
 Memory = Literal["plain", "lean"]
+
+BASE_TITLES: Mapping[str, str] = {"sgd": "SGD", "adamw": "AdamW"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from multirate_core.events import Event, PhaseChanged, Progress
 from multirate_core.models.registry import BuiltModel
 from multirate_core.race.marks import MARKS, Marks
 from multirate_core.race.progress import ProgressMeter
-from multirate_core.race.seed import Control, SeedRace
+from multirate_core.race.seed import Control, SeedRace, training_phase
 from multirate_core.race.start import RaceParts, make_lanes, warm_up
 from multirate_core.training.batches import Images
 
@@ -39,8 +39,8 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
             test = _images(parts, built, parts.split.test_images, parts.split.test_labels)
             yield PhaseChanged("warming up")
             warm_up(parts, built, train)
-        yield PhaseChanged(f"training, seed {seed}" if len(config.seeds) > 1 else "training")
         lanes = make_lanes(parts, index, built, train)
+        yield PhaseChanged(training_phase(config, lanes[0].number))
         del built
         race = SeedRace(config, lanes, test, marks, meter, control)
         yield from race.run()

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from multirate_core.config import RaceConfig
-from multirate_core.events import Evaluated, Event, LaneEnded, Outcome, Progress, StepsRecorded
+from multirate_core.config import ArmConfig, RaceConfig
+from multirate_core.events import Evaluated, Event, LaneEnded, Outcome, PhaseChanged, Progress, StepsRecorded
 from multirate_core.race.marks import Marks
 from multirate_core.race.progress import ProgressMeter, expected_total_s
 from multirate_core.race.timeline import Timeline
@@ -23,6 +23,11 @@ SLICE_S = 0.22  # training seconds of one turn
 MEASURED_STEPS = 50  # at most so many steps of a lane are watched before the marks are spread
 PAUSE_POLL_S = 0.05
 BLOCKED_S = 0.2  # an answer that took longer than this was a pause inside `control`
+
+
+def training_phase(config: RaceConfig, lane: int) -> str:
+    """Return what a race does while this lane, or another one of its seed, trains."""
+    return f"training, seed {config.lanes[lane][0]}" if len(config.seeds) > 1 else "training"
 
 
 class SeedRace:
@@ -70,7 +75,12 @@ class SeedRace:
                     yield from self._end(lane, "stopped", f"stopped on request after {lane.steps} steps")
                 break
             lane = min(self._active, key=lambda each: each.train_seconds)
+            compiles = self._config.execution.compile and lane.steps == 0
+            if compiles:
+                yield PhaseChanged(f"compiling {self._config.title(lane.name)}")
             yield from self._turn(lane)
+            if compiles:
+                yield PhaseChanged(training_phase(self._config, lane.number))
             yield self.timeline.clock(lane.number)
             yield self._progress()
         self._meter.finish_seed(self._lanes, self._unpaused_s())
@@ -153,7 +163,8 @@ class SeedRace:
     def _divergence(self, lane: Lane) -> str:
         recipe, arm = self._config.recipe, next(arm for arm in self._config.arms if arm.name == lane.name)
         advice = "Try a smaller lr or a smaller k." if arm.kind == "multirate" else "Try a smaller lr."
-        return f"{lane.name}: the loss was not finite at step {lane.steps + 1}, with lr {recipe.lr:g}. {advice}"
+        where = f"the loss was not finite at step {lane.steps + 1}, with lr {recipe.lr:g}{_factors(arm)}"
+        return f"{self._config.title(lane.name)}: {where}. {advice}"
 
     def _done(self, lane: Lane) -> bool:
         budget = self._config.budget
@@ -193,6 +204,13 @@ class SeedRace:
 
     def _unpaused_s(self) -> float:
         return self.timeline.wall_seconds() - self.timeline.spent("paused")
+
+
+def _factors(arm: ArmConfig) -> str:
+    """Return the groups whose lr is another than the recipe's: " (slow: 2 times that)"; "" if there is none."""
+    groups = arm.partition.groups if arm.partition else ()
+    words = [f"{group.name}: {group.lr_factor:g} times that" for group in groups if group.lr_factor != 1]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _steps(lane: Lane, piece: Piece) -> StepsRecorded:

@@ -14,6 +14,7 @@ from multirate_core.arms import ArmOptimizer, make_optimizer
 from multirate_core.config import ArmConfig, RaceConfig
 from multirate_core.data.split import DataSplit
 from multirate_core.errors import ConfigError
+from multirate_core.lean import make_lean
 from multirate_core.models.registry import BuiltModel
 from multirate_core.partition import Partition
 from multirate_core.training.batches import Images, TrainingOrder, drops_single, steps_per_epoch
@@ -118,5 +119,7 @@ def _copy(
     count, size = len(parts.split.train_labels), config.recipe.batch_size
     steps = steps_per_epoch(count, size, drops_single(model, count, size))
     optimizer = make_optimizer(arm, model, partition, config.recipe, steps)
+    if execution.memory == "lean" and arm.kind == "multirate":
+        make_lean(model, optimizer.optimizer)
     forward = Forward(model, execution.precision, execution.compile if compiled is None else compiled)
     return forward, optimizer

@@ -130,9 +130,10 @@ def _dynamo_settings() -> Any:
 
 
 def _compiler_errors() -> tuple[type[BaseException], ...]:
-    from torch._dynamo.exc import TorchDynamoException
+    from torch._dynamo import exc
 
-    return (TorchDynamoException,)
+    limit_hit = getattr(exc, "FailOnRecompileLimitHit", exc.TorchDynamoException)  # not all versions have it
+    return exc.TorchDynamoException, limit_hit
 
 
 def _first_line(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from array import array
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -125,17 +126,23 @@ class Lane:
 
     def evaluate(self, images: Images, batch_size: int) -> Score:
         """Test the model on all images; nothing of the training changes."""
-        with self.forward.strict():
+        with self.forward.strict(), self._one_kind_of_test():
             return evaluate(self.forward, images, batch_size)
 
     def compile_evaluation(self, images: Images, batch_size: int) -> None:
         """Compile what the next test of the model needs; nothing to do if that was done, or nothing is compiled."""
         calls = self.forward.calls
-        if calls is not None:
-            with testing(self.model):
-                for rows in batches_of(images, batch_size)[:1] + batches_of(images, batch_size)[-1:]:
-                    inputs, _ = images.batch(rows)
-                    calls.compile_for(inputs, partial(logits_of, self.forward, inputs))
+        if calls is None:
+            return
+        batches = batches_of(images, batch_size)
+        with self._one_kind_of_test(), testing(self.model):
+            for rows in (batches[0], batches[-1]):
+                inputs, _ = images.batch(rows)
+                calls.compile_for(inputs, partial(logits_of, self.forward, inputs))
+
+    def _one_kind_of_test(self) -> AbstractContextManager[None]:
+        """Hide which groups are due next: a compiled network would need a graph for each."""
+        return nullcontext() if self.forward.calls is None else self.arm.all_gradients()
 
     def _compile_step(self, images: Tensor, labels: Tensor) -> float:
         """Compile what the next step needs, and return the seconds that it took; mostly there is nothing to do."""
