@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from multirate_core.arms import ArmOptimizer, make_optimizer
 from multirate_core.config import ArmConfig, RaceConfig
@@ -120,6 +120,15 @@ def _copy(
     steps = steps_per_epoch(count, size, drops_single(model, count, size))
     optimizer = make_optimizer(arm, model, partition, config.recipe, steps)
     if execution.memory == "lean" and arm.kind == "multirate":
-        make_lean(model, optimizer.optimizer)
+        _make_lean(model, optimizer)
     forward = Forward(model, execution.precision, execution.compile if compiled is None else compiled)
     return forward, optimizer
+
+
+def _make_lean(model: nn.Module, arm: ArmOptimizer) -> None:
+    """Recompute a multirate arm's blocks on full steps; say it in words if the network has none."""
+    try:
+        make_lean(model, arm.optimizer)
+    except ConfigError as error:
+        reason = str(error).partition(":")[0]
+        raise ConfigError(f"memory 'lean' does not fit this network: {reason}. Use 'plain'.") from error
