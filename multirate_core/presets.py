@@ -27,7 +27,8 @@ class RacePreset:
         budget: of every arm.
         fast: the partition, a name of `partition.presets.PRESETS`.
         k: period of the slow group.
-        adamw_lr: per-step size with the base rule AdamW, whose steps do not depend on the size of the gradients.
+        adamw_lr: per-step size with the base rule AdamW, whose steps do not depend on the size of the gradients: not
+            tuned, but what is usual, torch's default or a tenth of it for large pretrained networks.
     """
 
     name: str
@@ -80,6 +81,7 @@ _ALL = (
         data=DataConfig("folder"),
         recipe=Recipe(lr=0.001, momentum=0.9, batch_size=16),
         budget=Budget(epochs=5),
+        adamw_lr=0.0001,
     ),
 )
 

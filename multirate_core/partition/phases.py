@@ -30,6 +30,12 @@ def phases_in_words(group: GroupSpec) -> str:
     return f"k = {', '.join(parts)}, then {group.period}" if parts else ""
 
 
+def rates_in_words(group: GroupSpec) -> str:
+    """Return what differs from the usual rates: "lr × 0.5, k = 1 for 2 epochs, then 5"; "" if nothing does."""
+    factor = f"lr × {group.lr_factor:g}" if group.lr_factor != 1 else ""
+    return ", ".join(filter(None, (factor, phases_in_words(group))))
+
+
 def _pair(text: str) -> tuple[float, int]:
     period, colon, epochs = text.partition(":")
     try:

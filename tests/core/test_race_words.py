@@ -197,7 +197,7 @@ def test_a_row_of_the_table_holds_means_over_seeds_and_the_ratio_of_times_per_st
     shown = table_row(ended(*lanes, config=config(seeds=(0, 1))))
     assert (shown["Race"], shown["State"], shown["Seeds"]) == ("abcdefghij", "finished", 2)
     assert (shown["Model"], shown["Data"], shown["Budget"]) == ("glyph_net", "digits", "5 epochs")
-    assert shown["SGD accuracy"] == pytest.approx(0.8)
+    assert shown["Plain accuracy"] == pytest.approx(0.8)
     assert shown["Multirate accuracy"] == pytest.approx(0.7)
     assert shown["Time ratio"] == pytest.approx((20 / 400) / (20 / 200))
 
@@ -205,7 +205,7 @@ def test_a_row_of_the_table_holds_means_over_seeds_and_the_ratio_of_times_per_st
 def test_what_is_not_known_stays_empty() -> None:
     running = table_row(row())
     assert running["State"] == "running"
-    assert [running[name] for name in ("SGD accuracy", "Multirate accuracy", "Time ratio")] == [None] * 3
+    assert [running[name] for name in ("Plain accuracy", "Multirate accuracy", "Time ratio")] == [None] * 3
     no_steps = ended(lane(0, "sgd"), lane(1, "multirate", steps=0, train_seconds=0.0, final_accuracy=None))
     assert (table_row(no_steps)["Multirate accuracy"], table_row(no_steps)["Time ratio"]) == (None, None)
     no_time = ended(lane(0, "sgd", train_seconds=0.0), lane(1, "multirate"))
@@ -215,7 +215,7 @@ def test_what_is_not_known_stays_empty() -> None:
 def test_an_arm_is_known_by_its_kind_and_not_by_its_name() -> None:
     arms = (ArmConfig("plain", "sgd"), ArmConfig("ours", "multirate", partition()))
     shown = table_row(ended(lane(0, "plain", final_accuracy=0.5), lane(1, "ours"), config=RaceConfig(arms)))
-    assert (shown["SGD accuracy"], shown["Multirate accuracy"]) == (0.5, 0.9)
+    assert (shown["Plain accuracy"], shown["Multirate accuracy"]) == (0.5, 0.9)
 
 
 # CSV
