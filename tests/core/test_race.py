@@ -6,15 +6,16 @@ import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from race_cases import FROZEN, MULTIRATE, SGD, only, race, tiny_config, tiny_split
+from race_cases import FROZEN, HEAD_FAST, MULTIRATE, SGD, only, race, tiny_config, tiny_split
 
-from multirate_core.config import Budget, Recipe
+from multirate_core.config import Budget, GroupSpec, Recipe
 from multirate_core.events import Evaluated, Event, LaneClock, LaneEnded, Progress, StepsRecorded
 from multirate_core.optim import MultirateSGD
 from multirate_core.race import seed as seed_module
@@ -172,6 +173,15 @@ def test_an_arm_that_diverges_ends_alone_and_keeps_its_finite_steps() -> None:
     assert "smaller lr" in ended[1].message
     assert all(np.isfinite(losses(events, 1)))
     assert len(losses(events, 1)) == ended[1].steps
+
+
+def test_a_divergence_names_base_rule_and_rates() -> None:
+    groups = (GroupSpec("fast", 1, 3.0), GroupSpec("slow", 3))
+    arm = replace(MULTIRATE, partition=replace(HEAD_FAST, groups=groups))
+    events = list(race(tiny_config(SGD, arm, recipe=Recipe(lr=1e30, batch_size=16, base="adamw"))))
+    said = {end.lane: end.message for end in only(LaneEnded, events)}
+    assert said[0].startswith("adamw: the loss was not finite") and "with lr 1e+30. Try" in said[0]
+    assert "with lr 1e+30 (fast: 3 times that). Try" in said[1]
 
 
 def test_the_others_go_on_when_one_diverges(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from multirate_core.config import (
     ArmConfig,
     Budget,
     DataConfig,
+    Execution,
     GroupSpec,
     ModelConfig,
     PartitionSpec,
@@ -138,6 +139,26 @@ def test_a_result_says_what_it_belongs_to(arm: ArmConfig, words: list[str]) -> N
     race = RaceConfig(arms=(ArmConfig("sgd", "sgd"), arm), budget=Budget(epochs=24))
     assert setting_text(race, arm.name) == "; ".join(["Glyph net on Handwritten digits, 24 epochs", *words])
     assert setting_text(race, "sgd") == "Glyph net on Handwritten digits, 24 epochs"
+
+
+def test_a_result_says_base_rule_rates_and_how_it_was_computed() -> None:
+    groups = (GroupSpec("fast", 1, 2.0), GroupSpec("slow", 5, 0.5, ((2, 1),)))
+    arm = ArmConfig("multirate", "multirate", dataclasses.replace(partition(), groups=groups))
+    race = dataclasses.replace(
+        config(),
+        arms=(ArmConfig("sgd", "sgd"), arm, ArmConfig("frozen", "frozen", arm.partition)),
+        recipe=Recipe(base="adamw"),
+        execution=Execution("bf16", True, memory="lean"),
+    )
+    start = "Glyph net on Handwritten digits, 5 epochs, AdamW, bf16, channels last"
+    assert setting_text(race, "sgd") == start
+    assert setting_text(race, "multirate") == (
+        f"{start}, lean; fast (lr × 2): fc; slow every 5 steps (lr × 0.5, k = 1 for 2 epochs, then 5)"
+    )
+    assert setting_text(race, "frozen") == f"{start}; fast (lr × 2): fc; slow frozen"
+    compiled = dataclasses.replace(config(), recipe=Recipe(nesterov=True), execution=Execution(compile=True))
+    assert setting_text(compiled, "sgd") == "Glyph net on Handwritten digits, 5 epochs, Nesterov, compiled"
+    assert arms_text(race) == "adamw, multirate (1, 5), frozen"
 
 
 def test_names_that_no_catalog_knows_are_kept() -> None:
