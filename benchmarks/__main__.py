@@ -9,7 +9,17 @@ import time
 
 from benchmarks import ROOT
 
-NAMES = ("start", "board", "live", "recording", "digits", "real_input")
+NAMES = (
+    "start",
+    "board",
+    "live",
+    "recording",
+    "digits",
+    "real_input",
+    "step_time",
+    "memory",
+    "ddp_bytes",
+)
 REST_S = 5.0  # between two benchmarks, so that the processes of one have ended before the next one looks around
 
 

@@ -20,6 +20,9 @@ TITLES = {
     "recording": "Recording and answering during a race",
     "digits": "The digits preset",
     "real_input": "Real input beyond the default",
+    "step_time": "Step times",
+    "memory": "Memory",
+    "ddp_bytes": "Data-parallel training",
 }
 HEAD = """\
 # Measurements

@@ -38,7 +38,7 @@ def main(measure: Measure, name: str) -> int:
     about = sys.modules[measure.__module__].__doc__
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
     parser.add_argument("--quick", action="store_true", help="few repetitions, keep nothing")
-    quick = parser.parse_args().quick
+    quick = parser.parse_known_args()[0].quick  # a benchmark may have options of its own
     # Python keeps compiled modules unless it is told otherwise: starts are measured as users have them.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     before, begun = surroundings(), time.time()

@@ -69,3 +69,15 @@ def require_flag(name: str, value: object) -> None:
     """Raise ConfigError unless `value` is a bool."""
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be True or False, got {value!r}. Use one of the two.")
+
+
+def require_not_resting(name: str, weight: object) -> None:
+    """Raise ConfigError if a parameter has no gradient only because it rests in a multirate optimiser right now.
+
+    `MultirateOptimizer` marks such a parameter with `multirate_rests`; without this check it would pass for frozen.
+    """
+    if getattr(weight, "multirate_rests", False) and not getattr(weight, "requires_grad", True):
+        raise ConfigError(
+            f"{name} has no gradient because it rests in another multirate optimiser, so it would be taken for frozen. "
+            "Call release() on that optimiser first, or model.requires_grad_(True)."
+        )

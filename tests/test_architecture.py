@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "partition": {"layers"},
     "lean": set(),
     "optim": set(),
+    "data_parallel": {"optim"},
     "models": set(),
     "data": {"models"},
     "arms": {"optim", "partition"},

@@ -44,8 +44,8 @@ def test_modules_named_in_the_architecture_exist() -> None:
         assert (ROOT / "multirate_core" / name).exists(), name
 
 
-def code_blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def code_blocks(language: str, document: str = "README.md") -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_python_lines_of_the_readme_train_a_network() -> None:
@@ -58,6 +58,17 @@ def test_the_python_lines_of_the_readme_train_a_network() -> None:
     for block in code_blocks("python"):
         exec(block, {"model": model, "loader": loader, "loss_fn": torch.nn.functional.cross_entropy})
     assert all(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+
+
+def test_the_code_of_the_optimisers_page_runs_from_the_first_import_to_the_last_line() -> None:
+    blocks = code_blocks("python", "docs/optimiser.md")
+    assert len(blocks) >= 6
+    torch.manual_seed(0)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(block, names)
+    assert set(names["norms"]) == {name for name, _ in names["model"].named_parameters()}  # type: ignore[call-overload, attr-defined]
+    assert names["periods"].steps == 24  # type: ignore[attr-defined]
 
 
 def test_the_command_lines_of_the_readme_are_understood() -> None:

@@ -10,8 +10,9 @@ from torch import nn
 
 from multirate_core.checks import require_number
 from multirate_core.errors import ConfigError
-from multirate_core.lean.block import FullSteps, LeanBlock
-from multirate_core.lean.blocks import find_blocks, match_blocks
+from multirate_core.lean.block import FullSteps, LeanBlock, LeanRow
+from multirate_core.lean.blocks import Block, find_blocks
+from multirate_core.lean.names import match_blocks
 
 
 def make_lean(
@@ -33,8 +34,9 @@ def make_lean(
             hooks stay as they are.
         optimizer: any with param groups; a group without a period counts as period 1. While no group has a period
             above 1, every step is a full step.
-        blocks: names or globs of the modules to recompute, those inside others left out. None finds the repeated parts
-            of the network and leaves out the last one: its activations would be needed again at once.
+        blocks: names of the modules to recompute, globs, or slices of an nn.Sequential ("layer3[0:2]"); those inside
+            others are left out. None finds the repeated parts of the network and leaves out the last one: its
+            activations would be needed again at once.
         keep: 0 <= keep <= 1, share of the blocks that are *not* recomputed: more memory, less time. The last ones are
             kept, because the backward pass frees them first.
 
@@ -47,14 +49,14 @@ def make_lean(
     require_number("keep", keep, least=0.0, most=1.0)
     if isinstance(blocks, str):
         raise ConfigError(f"blocks must be a list of module names, got the text {blocks!r}. Write [{blocks!r}].")
-    names = match_blocks(model, blocks) if blocks is not None else find_blocks(model)
-    if not names:
+    found = find_blocks(model) if blocks is None else match_blocks(model, blocks)
+    if not found:
         raise ConfigError(
             f"found no blocks in {type(model).__name__}: no container or row of equal modules that hold layers. "
             "Name the modules to recompute (blocks=[...]), or put runs of its layers into nn.Sequential modules."
         )
-    kept = max(round(keep * len(names)), int(blocks is None))
-    return Lean(model, optimizer, names[: len(names) - kept], names[len(names) - kept :])
+    kept = max(round(keep * len(found)), int(blocks is None))
+    return Lean(model, optimizer, found[: len(found) - kept], found[len(found) - kept :])
 
 
 class Lean:
@@ -63,17 +65,17 @@ class Lean:
     Args:
         model: the network.
         optimizer: says which parameters get a gradient only on full steps; asked again after each of its steps.
-        blocks: names of the modules to recompute.
-        kept: names of blocks that are left as they are.
+        blocks: to recompute.
+        kept: left as they are.
 
     Raises:
         ConfigError: the optimiser holds no parameter of the model; nothing has been changed then.
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, blocks: Sequence[str], kept: Sequence[str]
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, blocks: Sequence[Block], kept: Sequence[Block]
     ) -> None:
-        self.blocks, self.kept = tuple(blocks), tuple(kept)
+        self.blocks, self.kept = tuple(block.name for block in blocks), tuple(block.name for block in kept)
         self._model = model
         self._own = {id(weight) for weight in model.parameters()}
         self._full_steps = FullSteps()
@@ -83,11 +85,25 @@ class Lean:
                 f"the optimiser holds no parameter of this {type(model).__name__}. Give the optimiser that trains it."
             )
         remove_lean(model)
-        for name in self.blocks:
-            module = model.get_submodule(name)
-            module.forward = LeanBlock(module, self._full_steps)
+        self._wrap(blocks)
         # The periods may change while training, and add_param_group may bring a slow group.
         self._hook = optimizer.register_step_post_hook(self._plan)
+
+    def _wrap(self, blocks: Sequence[Block]) -> None:
+        runs: dict[str, list[Block]] = {}
+        for block in blocks:
+            if block.stop:
+                runs.setdefault(block.path, []).append(block)
+            else:
+                module = self._model.get_submodule(block.path)
+                module.forward = LeanBlock(module, self._full_steps)
+        for path, parts in runs.items():
+            row = self._model.get_submodule(path)
+            pieces: list[nn.Module | LeanBlock] = list(row.children())
+            for part in reversed(parts):
+                members = list(row.children())[part.start : part.stop]
+                pieces[part.start : part.stop] = [LeanBlock(nn.Sequential(*members), self._full_steps)]
+            row.forward = LeanRow(row, pieces, self._full_steps)
 
     def _plan(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         """Note the parameters of the model whose gradients make a step a full one."""
@@ -113,11 +129,11 @@ def remove_lean(model: nn.Module) -> None:
 
 
 def _unwrap(model: nn.Module, full_steps: FullSteps | None) -> None:
+    """Take off the wrappers that ask these full steps, or all."""
     for module in model.modules():
         wrapper = module.__dict__.get("forward")
-        if not isinstance(wrapper, LeanBlock) or full_steps not in (None, wrapper.full_steps):
-            continue
-        if wrapper.replaced is None:
-            del module.__dict__["forward"]
-        else:
-            module.__dict__["forward"] = wrapper.replaced
+        if isinstance(wrapper, LeanBlock | LeanRow) and full_steps in (None, wrapper.full_steps):
+            if wrapper.replaced is None:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = wrapper.replaced

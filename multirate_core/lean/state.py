@@ -37,7 +37,7 @@ class BlockState:
     def forget_unchanged(self) -> None:
         """Drop the copies of large buffers that the forward pass left alone: masks, tables, quantised weights.
 
-        A small one is kept whatever its version says, because batch norm's kernels do not count their writes.
+        A small one is kept whatever its version says: not every kernel counts its writes.
         """
         for _, _, buffer in self._places:
             unchanged = self._versions[id(buffer)] == version_of(buffer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from multirate_core.checks import require_flag, require_number, require_period
+from multirate_core.checks import require_flag, require_not_resting, require_number, require_period
 from multirate_core.errors import ConfigError, PartitionError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def require_group(group: ParamGroup, defaults: Mapping[str, Any], require_rule: 
                 f"{label} is complex ({weight.dtype}); allowed are real parameters. "
                 "Train it as two real ones (torch.view_as_real)."
             )
+        require_not_resting(label, weight)
 
 
 def require_options(group: ParamGroup, require_rule: RequireRule) -> None:

@@ -28,6 +28,7 @@ from multirate_core.optim.checks import (
     require_separate,
     require_usable,
 )
+from multirate_core.optim.compiling import notice_flags
 
 State = dict[str, Any]
 
@@ -51,6 +52,11 @@ class MultirateOptimizer(torch.optim.Optimizer):
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         super().__init__(params, {**defaults, "period": 1})
         require_moving(self.param_groups)
+        notice_flags()
+
+    def __setstate__(self, state: State) -> None:
+        super().__setstate__(state)
+        notice_flags()  # a copy that came out of a file, in a process of its own
 
     @classmethod
     def _require_rule(cls, group: ParamGroup) -> None:
@@ -79,6 +85,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
         require_group(group, self.defaults, self._require_rule)
         require_separate(group, self.param_groups)
         super().add_param_group(group)
+        # Frozen by the user; what rests in another optimiser was refused above.
         group["frozen"] = [i for i, weight in enumerate(group["params"]) if not weight.requires_grad]
         group["steps_since_refresh"] = None  # never refreshed: due whatever the period
         # Positions of the parameters that drift along a held direction; [] where none should, None where directions
@@ -218,6 +225,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
                 weight.requires_grad_(wanted)
                 if not wanted:
                     weight.grad = None
+                    weight.multirate_rests = True  # type: ignore[attr-defined]  # so that nobody takes it for frozen
 
     @contextmanager
     def all_gradients(self) -> Iterator[None]:
@@ -257,6 +265,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
             for i in positions:
                 group["params"][i].requires_grad_(False)
                 group["params"][i].grad = None
+                group["params"][i].multirate_rests = False
 
     def unfreeze(self, params: Iterable[Tensor]) -> None:
         """Train these parameters again, from the next step on which their group is due, with a fresh state.
@@ -298,6 +307,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
         for group in self.param_groups:
             for i in group["frozen"]:
                 group["params"][i].requires_grad_(False)
+                group["params"][i].multirate_rests = False
         self._plan_next_step()
 
     def _positions_with_gradient(self, group: ParamGroup) -> list[int]:

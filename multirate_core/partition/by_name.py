@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from multirate_core.checks import require_period
+from multirate_core.checks import require_not_resting, require_period
 from multirate_core.config import GroupSpec, Rule
 from multirate_core.errors import PartitionError
 from multirate_core.partition.partition import Partition, first_matches, param_groups, shorten
@@ -30,10 +30,13 @@ def param_groups_by_rules(
     Raises:
         PartitionError: a parameter that no rule matches, a rule that decides nothing (except a last rule "*"), a rule
             for an unknown group, or nothing with period 1.
-        ConfigError: a period is no whole number >= 1, or a name or pattern is no text.
+        ConfigError: a period is no whole number >= 1, a name or pattern is no text, or a parameter rests in another
+            multirate optimiser right now.
     """
     for period in periods.values():
         require_period(period)
+    for name, parameter in model.named_parameters():
+        require_not_resting(f"parameter {name!r}", parameter)
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     known = {parameter: name for name, parameter in model.named_parameters()}
     everywhere = model.named_parameters(remove_duplicate=False)

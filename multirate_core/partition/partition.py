@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from multirate_core.checks import require_not_resting
 from multirate_core.config import GroupSpec, PartitionSpec, Rule
 from multirate_core.errors import PartitionError
 from multirate_core.layers.tree import LayerTree
@@ -117,8 +118,11 @@ def param_groups(partition: Partition, model: nn.Module) -> list[dict[str, Any]]
     Raises:
         PartitionError: the partition misses a trainable parameter or names an unknown one, or nothing that can be
             trained is in a group of period 1.
+        ConfigError: a parameter rests in another multirate optimiser right now.
     """
     parameters = dict(model.named_parameters())
+    for name, parameter in parameters.items():
+        require_not_resting(f"parameter {name!r}", parameter)
     trainable = [name for name, parameter in parameters.items() if parameter.requires_grad]
     if not set(trainable) <= partition.assignment.keys() <= parameters.keys():
         _refuse_names(partition, trainable, type(model).__name__, known=parameters.keys())

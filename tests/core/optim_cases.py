@@ -51,7 +51,10 @@ def batches(count: int, shape: Sequence[int] = (6,), dtype: torch.dtype = torch.
 def split_by_layer(model: nn.Module, periods: Sequence[int]) -> list[dict[str, object]]:
     """The head gets the first period, the layer before it the second, all earlier layers the last."""
     owners = [module for module in model.modules() if list(module.parameters(recurse=False))][::-1]
-    groups: list[dict[str, object]] = [{"params": [], "name": f"k={k}", "period": k} for k in periods]
+    names = [f"k={k}" if periods.index(k) == i else f"k={k} again" for i, k in enumerate(periods)]
+    groups: list[dict[str, object]] = [
+        {"params": [], "name": name, "period": k} for name, k in zip(names, periods, strict=True)
+    ]
     for i, owner in enumerate(owners):
         groups[min(i, len(periods) - 1)]["params"] += list(owner.parameters(recurse=False))  # type: ignore[operator]
     return groups

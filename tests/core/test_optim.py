@@ -73,24 +73,6 @@ def test_a_parameter_without_gradient_rests_as_in_sgd() -> None:
     assert_same_weights(ours, theirs)
 
 
-@pytest.mark.parametrize("drift", [True, False])
-@pytest.mark.parametrize("k", [2, 3, 5, 7])
-@pytest.mark.parametrize("extra", [(), (11,)])
-@pytest.mark.parametrize(("momentum", "weight_decay"), [(0.0, 0.0), (0.9, 1e-2)])
-def test_100_steps_equal_the_twin(
-    drift: bool, k: int, extra: tuple[int, ...], momentum: float, weight_decay: float
-) -> None:
-    ours, twin = small_net(torch.float64), small_net(torch.float64)
-    start = small_net(torch.float64)
-    data, periods = batches(100, dtype=torch.float64), [1, k, *extra]
-    options = {"lr": 0.02, "momentum": momentum, "weight_decay": weight_decay, "drift": drift}
-    train(ours, MultirateSGD(split_by_layer(ours, periods), **options), data)
-    groups = [ReferenceGroup(g["params"], g["period"], **options) for g in split_by_layer(twin, periods)]  # type: ignore[arg-type]
-    train_twin(twin, groups, data)
-    assert_close_weights(ours, twin)
-    assert all(not torch.equal(a, b) for a, b in zip(ours.parameters(), start.parameters(), strict=True))
-
-
 def test_groups_with_their_own_options_equal_the_twin() -> None:
     ours, twin = small_net(torch.float64), small_net(torch.float64)
     data = batches(60, dtype=torch.float64)
