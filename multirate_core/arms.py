@@ -1,16 +1,18 @@
-"""What is compared: plain SGD, multirate SGD, and training with the slow part frozen, each as one optimiser."""
+"""What is compared: the plain base rule (SGD or AdamW), its multirate form, and training with the slow part frozen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from multirate_core.config import ArmConfig, Recipe
 from multirate_core.errors import ConfigError, PartitionError
-from multirate_core.optim import MultirateSGD
+from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD, PeriodSchedule
 from multirate_core.partition import Partition, param_groups
 
 
@@ -19,19 +21,25 @@ class ArmOptimizer:
     """An arm's optimiser and which groups it looks at.
 
     Args:
-        optimizer: drives an ordinary loop; nothing else has to be called.
-        groups: names of the groups, in the order of the arm's partition; one group "all" for plain SGD.
+        optimizer: drives an ordinary loop.
+        groups: names of the groups, in the order of the arm's partition; one group "all" for the plain base rule.
         due: returns a bit mask; bit g is set if group g gets a gradient at the *next* step.
-        cycle: steps after which the pattern of due groups has been seen, the longest period.
+        cycle: steps after which the pattern of due groups has been seen, the longest period that is not a phase.
+        all_gradients: a context in which every trained parameter may have a gradient, whatever step comes next.
+        after_step: called after each `optimizer.step()`: moves the schedule of the periods on, if there is one.
     """
 
     optimizer: torch.optim.Optimizer
     groups: tuple[str, ...]
     due: Callable[[], int]
     cycle: int
+    all_gradients: Callable[[], AbstractContextManager[None]] = nullcontext
+    after_step: Callable[[], None] = lambda: None
 
 
-def make_optimizer(arm: ArmConfig, model: nn.Module, partition: Partition | None, recipe: Recipe) -> ArmOptimizer:
+def make_optimizer(
+    arm: ArmConfig, model: nn.Module, partition: Partition | None, recipe: Recipe, steps_per_epoch: int = 1
+) -> ArmOptimizer:
     """Make the optimiser of an arm on its own copy of the model; parameters that it never trains are frozen.
 
     Args:
@@ -39,55 +47,101 @@ def make_optimizer(arm: ArmConfig, model: nn.Module, partition: Partition | None
         model: all its parameters that should train have `requires_grad`; "frozen" clears it on the slow ones. BatchNorm
             statistics of a frozen part keep moving, as they do in the other arms: they are no parameters.
         partition: needed by "multirate" and "frozen".
-        recipe: lr, momentum and weight decay, the same for every arm.
+        recipe: base rule, lr, momentum and weight decay, the same for every arm. A group's `lr_factor` counts wherever
+            there are groups: in "multirate", and in "frozen" for those of period 1.
+        steps_per_epoch: turns the epochs of a group's phases into steps, >= 1.
 
     Raises:
         ConfigError: the arm needs a partition and has none.
         PartitionError: nothing would train at every step.
     """
     if arm.kind == "sgd":
-        return _sgd(model, recipe)
+        trainable = [weight for weight in model.parameters() if weight.requires_grad]
+        return ArmOptimizer(_torch_optimizer(trainable, recipe), ("all",), lambda: 1, cycle=1)
     if partition is None:
         raise ConfigError(f"the arm {arm.name!r} of kind {arm.kind!r} needs a partition, got none. Give it one.")
-    return _multirate(arm, model, partition, recipe) if arm.kind == "multirate" else _frozen(model, partition, recipe)
+    groups = _groups(partition, model, recipe)
+    if arm.kind == "frozen":
+        return _frozen(model, partition, groups, recipe)
+    return _multirate(_multirate_optimizer(groups, recipe, arm.drift), partition, steps_per_epoch)
 
 
-def _sgd(model: nn.Module, recipe: Recipe) -> ArmOptimizer:
-    """Return torch's own SGD over everything, so that the race is against the real thing."""
-    trainable = [weight for weight in model.parameters() if weight.requires_grad]
-    return ArmOptimizer(_torch_sgd(trainable, recipe), ("all",), lambda: 1, cycle=1)
+def _groups(partition: Partition, model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the parameter groups, each with its own lr."""
+    factors = {group.name: group.lr_factor for group in partition.groups}
+    return [{**group, "lr": recipe.lr * factors[group["name"]]} for group in param_groups(partition, model)]
 
 
-def _multirate(arm: ArmConfig, model: nn.Module, partition: Partition, recipe: Recipe) -> ArmOptimizer:
+def _multirate(optimizer: MultirateOptimizer, partition: Partition, steps_per_epoch: int) -> ArmOptimizer:
     """Return Algorithm 1 over the groups of the partition."""
-    optimizer = MultirateSGD(
-        param_groups(partition, model),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        drift=arm.drift,
-    )
     names = tuple(group.name for group in partition.groups)
     bit = {name: 1 << position for position, name in enumerate(names)}
     cycle = max(group.period for group in partition.groups)
-    return ArmOptimizer(optimizer, names, lambda: sum(bit[name] for name in optimizer.due_groups), cycle)
+
+    def due() -> int:
+        return sum(bit[name] for name in optimizer.due_groups)
+
+    made = ArmOptimizer(optimizer, names, due, cycle, optimizer.all_gradients)
+    present = {group["name"] for group in optimizer.param_groups}
+    phases = {
+        group.name: _in_steps(group.phases, steps_per_epoch)
+        for group in partition.groups
+        if group.phases and group.name in present
+    }
+    if not phases:
+        return made
+    schedule = PeriodSchedule(optimizer, phases)
+    return replace(made, after_step=lambda: _move_on(schedule, optimizer))
 
 
-def _frozen(model: nn.Module, partition: Partition, recipe: Recipe) -> ArmOptimizer:
-    """Return torch's SGD over the groups of period 1; every other parameter stays as it is."""
-    fast: list[nn.Parameter] = []
-    for group in param_groups(partition, model):
-        if group["period"] == 1:
-            fast += group["params"]
+def _move_on(schedule: PeriodSchedule, optimizer: MultirateOptimizer) -> None:
+    """Count one step; where a period changed, plan the next step with it."""
+    before = [group["period"] for group in optimizer.param_groups]
+    schedule.step()
+    if before != [group["period"] for group in optimizer.param_groups]:
+        optimizer.zero_grad()
+
+
+def _in_steps(phases: Sequence[tuple[float, int]], steps_per_epoch: int) -> list[tuple[int, int]]:
+    """Return (steps, period) pairs; the ends of the phases are rounded, so that no error adds up. Each has a step."""
+    done, epochs, pairs = 0, 0.0, []
+    for length, period in phases:
+        epochs += length
+        end = max(done + 1, round(epochs * steps_per_epoch))
+        pairs.append((end - done, period))
+        done = end
+    return pairs
+
+
+def _frozen(model: nn.Module, partition: Partition, groups: list[dict[str, Any]], recipe: Recipe) -> ArmOptimizer:
+    """Return torch's optimiser over the groups of period 1; every other parameter stays as it is."""
+    fast = [{"params": group["params"], "lr": group["lr"]} for group in groups if group["period"] == 1]
     if not fast:
         raise PartitionError("no parameter is in a group of period 1: nothing would train. Move one to the fast group.")
-    trained = {id(weight) for weight in fast}
+    trained = {id(weight) for group in fast for weight in group["params"]}
     for weight in model.parameters():
         weight.requires_grad_(id(weight) in trained)
     mask = sum(1 << position for position, group in enumerate(partition.groups) if group.period == 1)
     names = tuple(group.name for group in partition.groups)
-    return ArmOptimizer(_torch_sgd(fast, recipe), names, lambda: mask, cycle=1)
+    return ArmOptimizer(_torch_optimizer(fast, recipe), names, lambda: mask, cycle=1)
 
 
-def _torch_sgd(weights: list[nn.Parameter], recipe: Recipe) -> torch.optim.SGD:
-    return torch.optim.SGD(weights, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+def _torch_optimizer(params: list[Any], recipe: Recipe) -> torch.optim.Optimizer:
+    """Return torch's own optimiser, so that the race is against the real thing."""
+    if recipe.base == "adamw":
+        return torch.optim.AdamW(params, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    momentum, nesterov = recipe.momentum, recipe.nesterov
+    return torch.optim.SGD(params, lr=recipe.lr, momentum=momentum, weight_decay=recipe.weight_decay, nesterov=nesterov)
+
+
+def _multirate_optimizer(groups: list[dict[str, Any]], recipe: Recipe, drift: bool) -> MultirateOptimizer:
+    if recipe.base == "adamw":
+        return MultirateAdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, drift=drift)
+    return MultirateSGD(
+        groups,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        drift=drift,
+        nesterov=recipe.nesterov,
+    )

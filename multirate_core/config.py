@@ -5,19 +5,34 @@ The same objects come from the page, the command line and the store. Standard li
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from multirate_core.checks import require_choice, require_number, require_period, require_text, require_whole
+from multirate_core.checks import (
+    require_choice,
+    require_flag,
+    require_number,
+    require_period,
+    require_text,
+    require_whole,
+)
 from multirate_core.errors import ConfigError
 
 CONFIG_VERSION = 1
 MAX_SEEDS = 100
 MAX_ARMS = 12
 MAX_FACTOR = 1e30  # of lr and weight decay: even times the longest period, 1,000,000, it is a float32
+MAX_LR_FACTOR = 100.0  # of a group: more times lr than that is another recipe
+MAX_PHASES = 20
 
 ArmKind = Literal["sgd", "multirate", "frozen"]
 BadImages = Literal["refuse", "skip"]
+BaseRule = Literal["sgd", "adamw"]
+Precision = Literal["float32", "bf16"]
+Memory = Literal["plain", "lean"]
+
+BASE_TITLES: Mapping[str, str] = {"sgd": "SGD", "adamw": "AdamW"}
 
 
 @dataclass(frozen=True)
@@ -70,22 +85,66 @@ class Recipe:
     """How every arm trains: the same numbers for all of them.
 
     Args:
-        lr: per-step size h/k, what plain SGD would use; > 0 and <= 1e30.
-        momentum: 0 <= momentum < 1.
-        weight_decay: >= 0 and <= 1e30, added to the gradient (L2).
+        lr: per-step size h/k, what the plain base rule would use; > 0 and <= 1e30.
+        momentum: 0 <= momentum < 1, of SGD. AdamW has none: there it must be left as it is, so that no number that
+            somebody chose goes unused.
+        weight_decay: >= 0 and <= 1e30; added to the gradient (L2) by SGD, decoupled with AdamW.
         batch_size: images per step, >= 1.
+        base: "sgd", or "adamw" with torch's own betas (0.9, 0.999) and eps 1e-8.
+        nesterov: Nesterov momentum; needs SGD and a momentum > 0.
     """
 
     lr: float = 0.01
     momentum: float = 0.9
     weight_decay: float = 0.0
     batch_size: int = 32
+    base: BaseRule = "sgd"
+    nesterov: bool = False
 
     def __post_init__(self) -> None:
         require_number("lr", self.lr, above=0.0, most=MAX_FACTOR)
         require_number("momentum", self.momentum, least=0.0, below=1.0)
         require_number("weight_decay", self.weight_decay, least=0.0, most=MAX_FACTOR)
         require_whole("batch_size", self.batch_size, 1, 65_536)
+        require_choice("base", self.base, get_args(BaseRule))
+        require_flag("nesterov", self.nesterov)
+        if self.base == "adamw" and self.momentum != Recipe.momentum:
+            raise ConfigError(
+                f"momentum belongs to SGD, got {self.momentum:g} with the base adamw, which would not use it. "
+                "Leave it out, or choose the base sgd."
+            )
+        if self.nesterov and (self.base == "adamw" or self.momentum == 0):
+            got = "the base adamw" if self.base == "adamw" else "momentum 0"
+            raise ConfigError(f"nesterov needs SGD with a momentum > 0, got {got}. Turn it off, or change the other.")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How every arm computes: the same method, with other speed, memory and rounding.
+
+    Args:
+        precision: "bf16" runs forward pass and loss under torch's autocast; parameters and updates stay float32.
+        channels_last: convolution weights and images lie with the channels innermost.
+        compile: torch.compile of every lane's network; the time that it takes is no training time.
+        memory: "lean" recomputes the slow part's activations instead of keeping them; only multirate arms keep any
+            that they do not need, so only they look at it.
+    """
+
+    precision: Precision = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    memory: Memory = "plain"
+
+    def __post_init__(self) -> None:
+        require_choice("precision", self.precision, get_args(Precision))
+        require_flag("channels_last", self.channels_last)
+        require_flag("compile", self.compile)
+        require_choice("memory", self.memory, get_args(Memory))
+        if self.compile and self.memory == "lean":
+            raise ConfigError(
+                "memory 'lean' cannot be combined with compile, which decides by itself what it keeps. "
+                "Turn one of them off."
+            )
 
 
 @dataclass(frozen=True)
@@ -109,16 +168,43 @@ class Budget:
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """A group of parameters: its name and its period (1 = updated with a fresh gradient at every step)."""
+    """A group of parameters and its rates.
+
+    Args:
+        name: 1 to 40 characters.
+        period: in steps; 1 = updated with a fresh gradient at every step.
+        lr_factor: the group's lr is so many times the recipe's; > 0 and <= 100.
+        phases: (epochs, period) pairs that come before the group's own period, at most 20; none for a group of
+            period 1, which is due at every step anyway.
+    """
 
     name: str
     period: int
+    lr_factor: float = 1.0
+    phases: tuple[tuple[float, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name or len(self.name) > 40:
             raise ConfigError(f"a group's name has 1 to 40 characters, got {self.name!r}. Choose another name.")
         require_text("a group's name", self.name)
         require_period(self.period)
+        require_number(f"lr_factor of group {self.name!r}", self.lr_factor, above=0.0, most=MAX_LR_FACTOR)
+        self._require_phases()
+
+    def _require_phases(self) -> None:
+        of_group = f"of group {self.name!r}"
+        if not isinstance(self.phases, tuple) or len(self.phases) > MAX_PHASES:
+            raise ConfigError(f"the phases {of_group} are at most {MAX_PHASES} pairs, got {self.phases!r:.80}.")
+        for phase in self.phases:
+            if not isinstance(phase, tuple) or len(phase) != 2:
+                raise ConfigError(f"a phase {of_group} must be (epochs, period), got {phase!r}. Use pairs like (2, 1).")
+            require_number(f"the epochs of a phase {of_group}", phase[0], above=0.0, most=100_000.0)
+            require_whole(f"the period of a phase {of_group}", phase[1], 1, 1_000_000)
+        if self.phases and self.period == 1:
+            raise ConfigError(
+                f"the group {self.name!r} has period 1 and a schedule for it, but it is due at every step anyway. "
+                "Remove the schedule, or give the group a period > 1."
+            )
 
 
 @dataclass(frozen=True)
@@ -205,6 +291,7 @@ class RaceConfig:
         seeds: run one after the other, every arm once per seed.
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "mps", "cuda" or "cuda:N".
         threads: CPU threads of the worker; None takes max(1, cores - 1).
+        execution: precision, memory format, compiler and memory, the same for all arms.
         record_steps: False keeps evaluations only (used to measure what recording costs).
     """
 
@@ -218,6 +305,7 @@ class RaceConfig:
     threads: int | None = None
     record_steps: bool = True
     version: int = CONFIG_VERSION
+    execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -225,6 +313,8 @@ class RaceConfig:
             raise ConfigError(
                 f"a race has 1 to {MAX_ARMS} arms with different names, got {names}. Rename or remove some."
             )
+        if len({self.title(name) for name in names}) != len(names):
+            raise ConfigError("with the base adamw no other arm may be called 'adamw', like the plain one. Rename it.")
         if not 1 <= len(self.seeds) <= MAX_SEEDS or len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"a race has 1 to {MAX_SEEDS} different seeds, got {list(self.seeds)}.")
         for seed in self.seeds:
@@ -241,3 +331,7 @@ class RaceConfig:
     def lanes(self) -> tuple[tuple[int, str], ...]:
         """Every (seed, arm name), in the order in which lanes are numbered."""
         return tuple((seed, arm.name) for seed in self.seeds for arm in self.arms)
+
+    def title(self, arm: str) -> str:
+        """Return what people read for an arm: its name, but that of the plain arm says which base rule it is."""
+        return self.recipe.base if arm == "sgd" else arm

@@ -11,6 +11,7 @@ from multirate_core.config import (
     ArmConfig,
     Budget,
     DataConfig,
+    Execution,
     GroupSpec,
     ModelConfig,
     PartitionSpec,
@@ -21,6 +22,7 @@ from multirate_core.config import (
 from multirate_core.errors import ConfigError
 
 T = TypeVar("T")
+PARTS = {"model": ModelConfig, "data": DataConfig, "recipe": Recipe, "budget": Budget, "execution": Execution}
 
 
 def to_dict(config: RaceConfig) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def from_json(text: str) -> RaceConfig:
 def race_from_dict(raw: Any) -> RaceConfig:
     """Make a RaceConfig from plain dicts; ConfigError names the key that is wrong."""
     values = dict(_fields(RaceConfig, raw))
-    for key, kind in (("model", ModelConfig), ("data", DataConfig), ("recipe", Recipe), ("budget", Budget)):
+    for key, kind in PARTS.items():
         if key in values:
             values[key] = _make(kind, values[key])
     values["arms"] = tuple(arm_from_dict(arm) for arm in _list(values.get("arms", []), "arms"))
@@ -69,9 +71,15 @@ def arm_from_dict(raw: Any) -> ArmConfig:
 def partition_from_dict(raw: Any) -> PartitionSpec:
     """Make a PartitionSpec from plain dicts."""
     values = dict(_fields(PartitionSpec, raw))
-    values["groups"] = tuple(_make(GroupSpec, group) for group in _list(values.get("groups", []), "groups"))
+    values["groups"] = tuple(_group(group) for group in _list(values.get("groups", []), "groups"))
     values["rules"] = tuple(_make(Rule, rule) for rule in _list(values.get("rules", []), "rules"))
     return _build(PartitionSpec, values)
+
+
+def _group(raw: Any) -> GroupSpec:
+    values = dict(_fields(GroupSpec, raw))
+    values["phases"] = tuple(tuple(_list(phase, "a phase")) for phase in _list(values.get("phases", []), "phases"))
+    return _build(GroupSpec, values)
 
 
 def _fields(kind: type[Any], raw: Any) -> dict[str, Any]:

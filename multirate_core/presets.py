@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from multirate_core.config import Budget, DataConfig, ModelConfig, Recipe
+from multirate_core.config import BaseRule, Budget, DataConfig, ModelConfig, Recipe
 from multirate_core.errors import ConfigError
 
 DEFAULT: Final = "digits"
@@ -27,6 +27,8 @@ class RacePreset:
         budget: of every arm.
         fast: the partition, a name of `partition.presets.PRESETS`.
         k: period of the slow group.
+        adamw_lr: per-step size with the base rule AdamW, whose steps do not depend on the size of the gradients: not
+            tuned, but what is usual, torch's default or a tenth of it for large pretrained networks.
     """
 
     name: str
@@ -38,6 +40,15 @@ class RacePreset:
     budget: Budget
     fast: str = "head"
     k: int = 5
+    adamw_lr: float = 0.001
+
+    def recipe_for(self, base: BaseRule) -> Recipe:
+        """Return the recipe with another base rule: its usual lr, and no momentum where it has none."""
+        if base == self.recipe.base:
+            return self.recipe
+        return Recipe(
+            self.adamw_lr, weight_decay=self.recipe.weight_decay, batch_size=self.recipe.batch_size, base=base
+        )
 
 
 _ALL = (
@@ -70,6 +81,7 @@ _ALL = (
         data=DataConfig("folder"),
         recipe=Recipe(lr=0.001, momentum=0.9, batch_size=16),
         budget=Budget(epochs=5),
+        adamw_lr=0.0001,
     ),
 )
 

@@ -17,19 +17,19 @@ from pages.components.race.panel import race_panel
 from pages.components.resources import backend
 from pages.components.router import require_router
 from pages.components.settings import in_words_of_the_page, race_config
-from pages.components.settings_form import main_settings, more_settings
+from pages.components.settings_form import base_title, main_settings, more_settings
 from pages.components.text import plain
 from pages.components.tree_source import TreeSource, current_tree, show_missing_tree
 
 LEAD = """\
 <p class="multirate-lead"><b>Multirate Explorer.</b> <b>Fast</b> layers get a fresh gradient at every step, <b>slow</b>
-ones every <i>k</i> steps and drift in between. Drag layers, set <i>k</i>, race against SGD.</p>"""
+ones every <i>k</i> steps and drift in between. Drag layers, set <i>k</i>, race against {base}.</p>"""
 
 
 def page() -> None:
     """Draw the page; the race button's place is kept, since it needs the board that is drawn after it."""
     _restore()
-    st.html(LEAD)
+    st.html(LEAD.format(base=base_title()))
     source = current_tree()
     if source.tree is not None:
         prepare(source.tree)

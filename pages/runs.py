@@ -28,10 +28,13 @@ MOST_NAMED = 10
 POLL_S = 2.0
 COLUMNS = {
     "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
-    "SGD accuracy": st.column_config.NumberColumn(format="percent"),
+    "Plain accuracy": st.column_config.NumberColumn(
+        format="percent",
+        help="Of the arm that trains everything at every step: SGD, or AdamW as the base rule.",
+    ),
     "Multirate accuracy": st.column_config.NumberColumn(format="percent"),
     "Time ratio": st.column_config.NumberColumn(
-        format="%.2f", help="Multirate's training seconds per step divided by SGD's: below 1 is faster."
+        format="%.2f", help="Multirate's training seconds per step divided by the plain arm's: below 1 is faster."
     ),
 }
 

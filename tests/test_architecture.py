@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "data": {"models"},
     "arms": {"optim", "partition"},
     "training": {"arms", "data"},
-    "race": {"training", "arms", "data", "models", "layers", "partition"},
+    "race": {"training", "arms", "data", "lean", "models", "layers", "partition"},
     "verdict": set(),
     "presets": {"data", "models", "partition"},
     "answers": {"store", "verdict"},

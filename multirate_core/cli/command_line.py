@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from multirate_core.config import ArmConfig, DataConfig, PartitionSpec, RaceConfig
+from multirate_core.config import ArmConfig, DataConfig, Execution, GroupSpec, PartitionSpec, RaceConfig
+from multirate_core.partition.phases import write_phases
 from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset
 
 PROGRAM = "python -m multirate_core compare"
@@ -22,8 +23,16 @@ def command_line(config: RaceConfig, partition_file: str = "partition.json") -> 
     base = _closest_preset(config)
     options = [*_changed(_options(config, base)), *_partition(config, partition_file)]
     words = [word for option, value in options for word in _words(option, str(value))]
-    flags = ["--download"] * config.data.download + ["--no-drift"] * any(not arm.drift for arm in config.arms)
+    flags = [flag for flag, wanted in _flags(config) if wanted]
     return " ".join([PROGRAM, "--preset", base.name, *map(shlex.quote, words), *flags, "--json"])
+
+
+def _flags(config: RaceConfig) -> Iterator[tuple[str, bool]]:
+    yield "--download", config.data.download
+    yield "--no-drift", any(not arm.drift for arm in config.arms)
+    yield "--nesterov", config.recipe.nesterov
+    yield "--channels-last", config.execution.channels_last
+    yield "--compile", config.execution.compile
 
 
 def _closest_preset(config: RaceConfig) -> RacePreset:
@@ -44,13 +53,17 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
     yield "--train-images", config.data.train_images or 0, data.train_images or 0
     for name in ("image_size", "num_classes", "bad_images"):
         yield f"--{name.replace('_', '-')}", getattr(config.data, name), getattr(data, name)
+    yield "--base", config.recipe.base, base.recipe.base
+    usual = base.recipe_for(config.recipe.base)
     for name in ("lr", "momentum", "weight_decay", "batch_size"):
-        yield f"--{name.replace('_', '-')}", getattr(config.recipe, name), getattr(base.recipe, name)
+        yield f"--{name.replace('_', '-')}", getattr(config.recipe, name), getattr(usual, name)
     for name in ("epochs", "seconds"):
         yield f"--{name}", getattr(config.budget, name), getattr(base.budget, name)
     yield "--seeds", len(config.seeds), 1
     yield "--device", config.device, "auto"
     yield "--threads", config.threads, None
+    for name in ("precision", "memory"):
+        yield f"--{name}", getattr(config.execution, name), getattr(Execution, name)
 
 
 def _changed(options: Iterator[tuple[str, Any, Any]]) -> Iterator[tuple[str, Any]]:
@@ -71,7 +84,15 @@ def _partition(config: RaceConfig, file: str) -> list[tuple[str, Any]]:
     fast = _fast_patterns(spec)
     if fast is None:
         return [kinds, ("--partition", file)]
-    return [kinds, *(("--fast-pattern", pattern) for pattern in fast), ("--k", spec.groups[1].period)]
+    return [kinds, *(("--fast-pattern", pattern) for pattern in fast), *_slow_rates(spec.groups[1])]
+
+
+def _slow_rates(slow: GroupSpec) -> Iterator[tuple[str, Any]]:
+    yield "--k", slow.period
+    if slow.phases:
+        yield "--k-phases", write_phases(slow.phases)
+    if slow.lr_factor != 1:
+        yield "--slow-lr-factor", slow.lr_factor
 
 
 def _spec(arms: list[ArmConfig]) -> PartitionSpec | None:
@@ -82,6 +103,8 @@ def _fast_patterns(spec: PartitionSpec) -> list[str] | None:
     """Return the patterns of the fast group, or None if the partition is more than "these are fast, the rest slow"."""
     if [group.name for group in spec.groups] != ["fast", "slow"] or spec.groups[0].period != 1:
         return None
+    if spec.groups[0].lr_factor != 1 or (spec.groups[1].period == 1 and spec.groups[1].lr_factor != 1):
+        return None  # the command line knows the rates of slow groups only
     rules = [(rule.pattern, rule.group) for rule in spec.rules]
     fast = rules[:-1] if rules[-1:] == [("*", "slow")] else rules
     if not fast or any(group != "fast" for _, group in fast):

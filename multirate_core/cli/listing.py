@@ -92,6 +92,6 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 def _race(race: RaceRow) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(race.created_at))
-    arms = ",".join(arm.name for arm in race.config.arms)
+    arms = ",".join(race.config.title(arm.name) for arm in race.config.arms)
     what = f"{race.config.model.name} on {race.config.data.name}"
     return f"{race.id}  {when}  {race.outcome or race.state:<14}{what}: {arms}"

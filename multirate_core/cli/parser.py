@@ -60,6 +60,7 @@ def _compare(commands: argparse._SubParsersAction[OneLineParser]) -> None:
     _add_model_and_data(parser)
     _add_partition(parser)
     _add_training(parser)
+    _add_computing(parser)
     run = parser.add_argument_group("running")
     run.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
     run.add_argument("--threads", type=int, metavar="N", help="CPU threads of the worker; default: cores - 1")
@@ -93,6 +94,10 @@ def _add_partition(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--partition", metavar="FILE", help="a multirate-partition file; --k overrides its slow periods")
     group.add_argument("--k", type=int, metavar="K", help="period of the slow part")
+    group.add_argument(
+        "--k-phases", metavar="LIST", help="K:EPOCHS pairs before k: 1:2,2:3 is k = 1 for 2 epochs, then 2 for 3 epochs"
+    )
+    group.add_argument("--slow-lr-factor", type=float, metavar="F", help="the slow part's lr is F times the other; 1")
     group.add_argument("--no-drift", action="store_true", help="slow parts rest between their updates")
     group.add_argument("--arms", metavar="LIST", help="of sgd,multirate,frozen; default sgd,multirate")
 
@@ -102,7 +107,17 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=int, metavar="N", help="budget: epochs of every arm")
     group.add_argument("--seconds", type=float, metavar="S", help="budget: training seconds of every arm")
     group.add_argument("--batch-size", type=int, metavar="N", help="images per step")
-    group.add_argument("--lr", type=float, metavar="LR", help="per-step size, what plain SGD uses")
-    group.add_argument("--momentum", type=float, metavar="M", help="0 ≤ M < 1")
-    group.add_argument("--weight-decay", type=float, metavar="W", help="≥ 0")
+    group.add_argument("--base", metavar="RULE", help="base rule of every arm: sgd (default) or adamw")
+    group.add_argument("--lr", type=float, metavar="LR", help="per-step size, what the plain base rule uses")
+    group.add_argument("--momentum", type=float, metavar="M", help="0 ≤ M < 1, of SGD")
+    group.add_argument("--nesterov", action="store_true", help="Nesterov momentum, of SGD")
+    group.add_argument("--weight-decay", type=float, metavar="W", help="≥ 0; decoupled with adamw")
     group.add_argument("--seeds", type=int, default=1, metavar="N", help="run the seeds 0…N−1; default 1")
+
+
+def _add_computing(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("computing, the same for every arm")
+    group.add_argument("--precision", metavar="WHICH", help="float32 (default), or bf16: autocast, float32 parameters")
+    group.add_argument("--channels-last", action="store_true", help="channels innermost in memory")
+    group.add_argument("--compile", action="store_true", help="torch.compile; compiling is no training time")
+    group.add_argument("--memory", metavar="WHICH", help="of multirate arms: plain (default), or lean: recompute more")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from multirate_core.config import BASE_TITLES
 from multirate_core.store import RaceRow
 
 
@@ -23,22 +24,23 @@ def result_lines(report: dict[str, Any], race: RaceRow) -> Iterator[str]:
                 ("final_loss", ".4f", 9),
             )
         ]
-        yield f"{name:<12}{''.join(cells)}  {arm['outcome']}"
-    yield from _answers(report)
+        yield f"{race.config.title(name):<12}{''.join(cells)}  {arm['outcome']}"
+    yield from _answers(report, BASE_TITLES[race.config.recipe.base])
     seeds = len(race.config.seeds)
     yield "one run: no verdict" if seeds == 1 else f"means over {seeds} seeds"
 
 
-def _answers(report: dict[str, Any]) -> Iterator[str]:
+def _answers(report: dict[str, Any], plain: str) -> Iterator[str]:
+    """Yield the three answers; `plain` is what people call the arm that multirate is held against."""
     speedup, seconds = report["speedup_equal_epochs"], report["accuracy_at_equal_seconds"]
     if speedup is not None:
-        yield f"at equal epochs: SGD took {speedup:.2f} times multirate's training seconds"
+        yield f"at equal epochs: {plain} took {speedup:.2f} times multirate's training seconds"
     if report["speedup_to_target"]:
         rows = [f"{row['target']:.1%}: {_times(row['speedup'])}" for row in report["speedup_to_target"]]
         yield f"to reach an accuracy: {', '.join(rows)}"
     if seconds is not None:
         yield (
-            f"after {seconds['seconds']:.2f} training seconds: SGD {seconds['sgd']:.2%}, "
+            f"after {seconds['seconds']:.2f} training seconds: {plain} {seconds['sgd']:.2%}, "
             f"multirate {seconds['multirate']:.2%}"
         )
 

@@ -15,6 +15,7 @@ from multirate_core.config import (
     ArmKind,
     Budget,
     DataConfig,
+    Execution,
     GroupSpec,
     ModelConfig,
     PartitionSpec,
@@ -28,6 +29,7 @@ from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
 from multirate_core.models.catalog import model_info
 from multirate_core.partition import files, preset, resolve, to_spec
+from multirate_core.partition.phases import read_phases
 from multirate_core.presets import RacePreset, race_preset
 
 TREE_POLL_S = 0.05
@@ -46,11 +48,12 @@ def race_config(options: Namespace) -> RaceConfig:
         arms=(ArmConfig("sgd", "sgd"),),
         model=model_config(options, chosen),
         data=data_config(options, chosen),
-        recipe=_recipe(options, chosen.recipe),
+        recipe=_recipe(options, chosen),
         budget=_budget(options, chosen.budget),
         seeds=tuple(range(options.seeds)),
         device=options.device or "auto",
         threads=options.threads,
+        execution=_execution(options),
     )
     spec = _partition(options, chosen, layer_tree(config.model, config.data))
     return replace(config, arms=tuple(_arm(kind, spec, not options.no_drift) for kind in kinds))
@@ -117,6 +120,7 @@ def _partition(options: Namespace, chosen: RacePreset, tree: LayerTree) -> Parti
         name = (options.fast or chosen.fast).replace("-", "_")
         n = 1 if options.fast_n is None else options.fast_n
         spec = to_spec(preset(name, tree, k, n), tree)
+    spec = _with_slow_rates(spec, options)
     resolve(spec, tree)
     return spec
 
@@ -128,6 +132,16 @@ def _with_slow_period(spec: PartitionSpec, k: int | None) -> PartitionSpec:
     return replace(
         spec, groups=tuple(group if group.period == 1 else replace(group, period=k) for group in spec.groups)
     )
+
+
+def _with_slow_rates(spec: PartitionSpec, options: Namespace) -> PartitionSpec:
+    """Return the partition with --k-phases and --slow-lr-factor on every group that is not fast."""
+    rates = _given(options, lr_factor="slow_lr_factor")
+    if options.k_phases is not None:
+        rates["phases"] = read_phases(options.k_phases)
+    if rates and all(group.period == 1 for group in spec.groups):
+        raise ConfigError("--k-phases and --slow-lr-factor are for groups of period > 1, got none. Give a larger --k.")
+    return replace(spec, groups=tuple(group if group.period == 1 else replace(group, **rates) for group in spec.groups))
 
 
 def _arm_kinds(text: str | None) -> list[ArmKind]:
@@ -142,9 +156,18 @@ def _arm(kind: ArmKind, spec: PartitionSpec, drift: bool) -> ArmConfig:
     return ArmConfig(kind, kind, None if kind == "sgd" else spec, drift=drift)
 
 
-def _recipe(options: Namespace, base: Recipe) -> Recipe:
+def _recipe(options: Namespace, chosen: RacePreset) -> Recipe:
+    usual = chosen.recipe_for(options.base or chosen.recipe.base)
+    if usual.base == "adamw" and options.momentum is not None:
+        raise ConfigError("--momentum belongs to SGD, and --base adamw would not use it. Leave one of them out.")
     names = ("lr", "momentum", "weight_decay", "batch_size")
-    return replace(base, **_given(options, **{name: name for name in names}))
+    given = _given(options, **{name: name for name in names})
+    return replace(usual, **given, nesterov=options.nesterov or usual.nesterov)
+
+
+def _execution(options: Namespace) -> Execution:
+    given = _given(options, precision="precision", memory="memory")
+    return Execution(**given, channels_last=options.channels_last, compile=options.compile)
 
 
 def _budget(options: Namespace, base: Budget) -> Budget:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ FORMAT = "multirate-partition"
 VERSION = 1
 MAX_BYTES = 1_000_000
 _KEYS = {"format", "version", "model", "fingerprint", "groups", "rules"}
+_RATES = {"lr_factor", "phases"}  # of a group, both optional
 
 
 def dumps(spec: PartitionSpec) -> str:
     """Return the text of the file, one group and one rule per line; `loads` gives an equal object back."""
     head = {"format": FORMAT, "version": VERSION, "model": spec.model, "fingerprint": spec.fingerprint}
-    groups = [{"name": group.name, "period": group.period} for group in spec.groups]
+    groups = [_group(group) for group in spec.groups]
     rules = [{"pattern": rule.pattern, "group": rule.group} for rule in spec.rules]
     lines = [f"  {_json(key)}: {_json(value)}" for key, value in head.items()]
     lines += [f"  {_json(key)}: {_json_lines(entries)}" for key, entries in (("groups", groups), ("rules", rules))]
@@ -40,7 +42,7 @@ def loads(text: str) -> PartitionSpec:
     _require_format(raw)
     try:
         return PartitionSpec(
-            groups=tuple(GroupSpec(**entry) for entry in _entries(raw, "groups", {"name": str, "period": int})),
+            groups=tuple(_read_group(entry) for entry in _entries(raw, "groups", {"name": str, "period": int}, _RATES)),
             rules=tuple(Rule(**entry) for entry in _entries(raw, "rules", {"pattern": str, "group": str})),
             model=_text(raw, "model"),
             fingerprint=_text(raw, "fingerprint"),
@@ -62,6 +64,26 @@ def load(path: Path) -> PartitionSpec:
         raise PartitionError(f"the partition file {path} is no UTF-8 text. Is it the right file?") from error
 
 
+def _group(group: GroupSpec) -> dict[str, Any]:
+    """Return a group as it is written: its rates only where they are not the usual ones."""
+    entry: dict[str, Any] = {"name": group.name, "period": group.period}
+    if group.lr_factor != 1:
+        entry["lr_factor"] = group.lr_factor
+    if group.phases:
+        entry["phases"] = [{"epochs": epochs, "period": period} for epochs, period in group.phases]
+    return entry
+
+
+def _read_group(entry: dict[str, Any]) -> GroupSpec:
+    phases = entry.get("phases", [])
+    if not isinstance(phases, list) or not all(isinstance(phase, dict) for phase in phases):
+        raise PartitionError(f"the phases of {entry['name']!r} must be a list of objects with 'epochs' and 'period'.")
+    for phase in phases:
+        _require_keys(phase, {"epochs", "period"}, f"a phase of {entry['name']!r}")
+    pairs = tuple((phase.get("epochs"), phase.get("period")) for phase in phases)
+    return GroupSpec(entry["name"], entry["period"], entry.get("lr_factor", 1.0), pairs)
+
+
 def _require_format(raw: Any) -> None:
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise PartitionError(f'the file is no partition: it does not say "format": "{FORMAT}". Is it the right file?')
@@ -73,7 +95,9 @@ def _require_format(raw: Any) -> None:
     _require_keys(raw, _KEYS, "the partition file")
 
 
-def _entries(raw: dict[str, Any], key: str, types: dict[str, type]) -> list[dict[str, Any]]:
+def _entries(
+    raw: dict[str, Any], key: str, types: dict[str, type], optional: Collection[str] = ()
+) -> list[dict[str, Any]]:
     entries = raw.get(key)
     if not isinstance(entries, list):
         raise PartitionError(f"{key} must be a list, got {type(entries).__name__}. Write one entry per line.")
@@ -81,7 +105,7 @@ def _entries(raw: dict[str, Any], key: str, types: dict[str, type]) -> list[dict
         where = f"{key}, entry {number},"
         if not isinstance(entry, dict):
             raise PartitionError(f"{where} must be an object with {sorted(types)}, got {type(entry).__name__}.")
-        _require_keys(entry, set(types), where)
+        _require_keys(entry, {*types, *optional}, where)
         for name, kind in types.items():
             if type(entry.get(name)) is not kind:
                 wanted = "text" if kind is str else "a whole number"

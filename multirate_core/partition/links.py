@@ -2,7 +2,8 @@
 
 base64url of: a head byte (version and layout), 2 bytes of the network's fingerprint, 3 bytes of a check sum over the
 names of the parameters and all that follows, then the body: a table of the groups, and the group of every parameter in
-the shortest of eight layouts: one symbol per parameter or per layer, as bits or as runs, deflated or not.
+the shortest of eight layouts: one symbol per parameter or per layer, as bits or as runs, deflated or not. Rates that
+are not the usual ones (a group's lr_factor, its phases) follow the table as text.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import itertools
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 from multirate_core.config import GroupSpec
 from multirate_core.errors import ConfigError, PartitionError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition.partition import MAX_GROUPS, Partition, require_fit
+from multirate_core.partition.phases import read_phases, write_phases
 from multirate_core.partition.symbols import pack, pack_runs, read_number, unpack, unpack_runs, write_number
 
 VERSION = 1
-PER_LAYER, RUNS, DEFLATED = 1, 2, 4  # flags of the layout, in the head byte's lower half
+PER_LAYER, RUNS, DEFLATED, RATES = 1, 2, 4, 8  # flags of the layout, in the head byte's lower half
 MAX_CHARACTERS = 16_000
 _MAX_BODY_BYTES = 64_000
 _USUAL_NAMES = ("fast", "slow")
@@ -36,8 +39,10 @@ def encode(partition: Partition, tree: LayerTree) -> str:
     require_fit(partition, tree)
     place = {group.name: number for number, group in enumerate(partition.groups)}
     symbols = [place[partition.assignment[parameter.name]] for parameter in tree.trainable()]
-    table = _write_groups(partition.groups)
-    packets = (_seal(layout, body, tree) for layout, body in _layouts(table, symbols, len(place), tree))
+    rates = _write_rates(partition.groups)
+    table = _write_groups(partition.groups) + rates
+    flag = RATES if rates else 0
+    packets = (_seal(layout | flag, body, tree) for layout, body in _layouts(table, symbols, len(place), tree))
     text = base64.urlsafe_b64encode(min(packets, key=len)).decode().rstrip("=")
     if len(text) > MAX_CHARACTERS:
         raise PartitionError("the partition is too large for a link. Save it as a file instead.")
@@ -55,6 +60,8 @@ def decode(text: str, tree: LayerTree) -> Partition:
         body = _inflate(body)
     stream = iter(body)
     groups = _read_groups(stream)
+    if layout & RATES:
+        groups = _read_rates(stream, groups)
     names = [parameter.name for parameter in tree.trainable()]
     lengths = _layer_lengths(tree) if layout & PER_LAYER else [1] * len(names)
     read = unpack_runs if layout & RUNS else unpack
@@ -107,13 +114,13 @@ def _open(packet: bytes, tree: LayerTree) -> tuple[int, bytes]:
     if len(packet) < 7:
         raise PartitionError("the link is damaged: it is too short. Copy it again.")
     head, mark, checksum, body = packet[:1], packet[1:3], packet[3:6], packet[6:]
-    if head[0] >> 4 != VERSION or head[0] & 8:
+    if head[0] >> 4 != VERSION:
         raise PartitionError("the link is damaged, or of another version of this program. Copy it again.")
     if mark != _mark(tree):
         raise PartitionError(f"the link was made for another model than {tree.model!r}. Choose that model first.")
     if checksum != _checksum(head + body, tree):
         raise PartitionError("the link is damaged: its check sum is wrong. Copy it again.")
-    return head[0] & 7, body
+    return head[0] & 15, body
 
 
 def _checksum(content: bytes, tree: LayerTree) -> bytes:
@@ -176,3 +183,29 @@ def _read_group(stream: Iterator[int]) -> GroupSpec:
     period = read_number(stream)
     raw = bytes(itertools.islice(stream, read_number(stream)))
     return GroupSpec(raw.decode("utf-8"), period)
+
+
+def _write_rates(groups: tuple[GroupSpec, ...]) -> bytes:
+    """Write "number×factor×phases" of each group with rates of its own, after the length of all; b"" without any."""
+    parts = [
+        f"{number}x{'' if group.lr_factor == 1 else repr(group.lr_factor)}x{write_phases(group.phases)}"
+        for number, group in enumerate(groups)
+        if group.lr_factor != 1 or group.phases
+    ]
+    raw = ";".join(parts).encode("ascii")
+    return write_number(len(raw)) + raw if parts else b""
+
+
+def _read_rates(stream: Iterator[int], groups: tuple[GroupSpec, ...]) -> tuple[GroupSpec, ...]:
+    """Read what `_write_rates` wrote; return the groups with these rates."""
+    raw = bytes(itertools.islice(stream, read_number(stream)))
+    changed = list(groups)
+    try:
+        for part in raw.decode("ascii").split(";"):
+            number, factor, phases = part.split("x")
+            place = int(number)
+            rates = {"lr_factor": float(factor or 1.0), "phases": read_phases(phases)}
+            changed[place] = replace(groups[place], **rates)  # type: ignore[arg-type]
+    except (ValueError, IndexError) as error:  # also ConfigError and what is no ASCII
+        raise PartitionError("the link is damaged: the rates of its groups cannot be read. Copy it again.") from error
+    return tuple(changed)

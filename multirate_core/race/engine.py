@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from multirate_core.config import RaceConfig
+from multirate_core.config import Execution, RaceConfig
 from multirate_core.data import registry as data_registry
 from multirate_core.data.catalog import DataShape, data_shape
 from multirate_core.events import EnvironmentFound, Event, PhaseChanged
@@ -22,6 +22,7 @@ from multirate_core.race.partitions import resolve_partitions
 from multirate_core.race.seed import Control
 from multirate_core.race.start import RaceParts
 from multirate_core.training.batches import drops_single, steps_per_epoch
+from multirate_core.training.forward import require_supported
 from multirate_core.training.randomness import Randomness
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
         torch.OutOfMemoryError: the device's memory is full; nothing is retried.
     """
     device = choose_device(config.device)
+    require_supported(config.execution.precision, config.execution.compile, device)
     with cpu_threads(config.threads):
         yield PhaseChanged(f"building {config.model.name}")
         shape = data_shape(config.data, model_info(config.model.name))
@@ -101,6 +103,16 @@ def _watched(task: Callable[[Callable[[str], None]], T], control: Control) -> Ge
     return results[0]
 
 
+def _computing(execution: Execution) -> dict[str, str]:
+    """Return how every arm computes, in words for the record."""
+    return {
+        "precision": "bf16 autocast" if execution.precision == "bf16" else execution.precision,
+        "memory_format": "channels last" if execution.channels_last else "contiguous",
+        "compiled": "yes" if execution.compile else "no",
+        "multirate_memory": execution.memory,
+    }
+
+
 def _facts(parts: RaceParts, built: BuiltModel) -> dict[str, str]:
     """Return what the record should say about model and data."""
     split, batch_size = parts.split, parts.config.recipe.batch_size
@@ -115,5 +127,6 @@ def _facts(parts: RaceParts, built: BuiltModel) -> dict[str, str]:
         "train_images": str(count),
         "test_images": str(len(split.test_labels)),
         "steps_per_epoch": str(steps_per_epoch(count, batch_size, single)),
+        **_computing(parts.config.execution),
         "notes": "\n".join(notes),
     }

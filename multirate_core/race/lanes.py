@@ -6,11 +6,13 @@ import gc
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from multirate_core.events import Event, PhaseChanged, Progress
+from multirate_core.models.registry import BuiltModel
 from multirate_core.race.marks import MARKS, Marks
 from multirate_core.race.progress import ProgressMeter
-from multirate_core.race.seed import Control, SeedRace
+from multirate_core.race.seed import Control, SeedRace, training_phase
 from multirate_core.race.start import RaceParts, make_lanes, warm_up
 from multirate_core.training.batches import Images
 
@@ -33,12 +35,12 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
     for index, seed in enumerate(config.seeds):
         built = parts.build(seed)
         if train is None or test is None:
-            train = Images(parts.split.train_images, parts.split.train_labels, built.mean, built.std, parts.device)
-            test = Images(parts.split.test_images, parts.split.test_labels, built.mean, built.std, parts.device)
+            train = _images(parts, built, parts.split.train_images, parts.split.train_labels)
+            test = _images(parts, built, parts.split.test_images, parts.split.test_labels)
             yield PhaseChanged("warming up")
             warm_up(parts, built, train)
-        yield PhaseChanged(f"training, seed {seed}" if len(config.seeds) > 1 else "training")
         lanes = make_lanes(parts, index, built, train)
+        yield PhaseChanged(training_phase(config, lanes[0].number))
         del built
         race = SeedRace(config, lanes, test, marks, meter, control)
         yield from race.run()
@@ -47,6 +49,10 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
         del race, lanes
         _free_memory(parts.device)
     yield Progress(1.0, 0.0)
+
+
+def _images(parts: RaceParts, built: BuiltModel, images: Tensor, labels: Tensor) -> Images:
+    return Images(images, labels, built.mean, built.std, parts.device, parts.config.execution.channels_last)
 
 
 def _free_memory(device: torch.device) -> None:

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Literal
 
-from multirate_core.config import RaceConfig
-from multirate_core.events import Evaluated, Event, LaneEnded, Outcome, Progress, StepsRecorded
+from multirate_core.config import ArmConfig, RaceConfig
+from multirate_core.events import Evaluated, Event, LaneEnded, Outcome, PhaseChanged, Progress, StepsRecorded
 from multirate_core.race.marks import Marks
 from multirate_core.race.progress import ProgressMeter, expected_total_s
 from multirate_core.race.timeline import Timeline
@@ -23,6 +23,11 @@ SLICE_S = 0.22  # training seconds of one turn
 MEASURED_STEPS = 50  # at most so many steps of a lane are watched before the marks are spread
 PAUSE_POLL_S = 0.05
 BLOCKED_S = 0.2  # an answer that took longer than this was a pause inside `control`
+
+
+def training_phase(config: RaceConfig, lane: int) -> str:
+    """Return what a race does while this lane, or another one of its seed, trains."""
+    return f"training, seed {config.lanes[lane][0]}" if len(config.seeds) > 1 else "training"
 
 
 class SeedRace:
@@ -70,18 +75,29 @@ class SeedRace:
                     yield from self._end(lane, "stopped", f"stopped on request after {lane.steps} steps")
                 break
             lane = min(self._active, key=lambda each: each.train_seconds)
+            compiles = self._config.execution.compile and lane.steps == 0
+            if compiles:
+                yield PhaseChanged(f"compiling {self._config.title(lane.name)}")
             yield from self._turn(lane)
+            if compiles:
+                yield PhaseChanged(training_phase(self._config, lane.number))
             yield self.timeline.clock(lane.number)
             yield self._progress()
         self._meter.finish_seed(self._lanes, self._unpaused_s())
 
     def _start(self) -> Iterator[Event]:
         """Test the common initial weights: once, since all lanes have the same."""
-        first = self._lanes[0]
-        with self.timeline.measure(first.number, "evaluation"):
-            score = first.evaluate(self._test, self._config.recipe.batch_size)
+        score = self._score(self._lanes[0])
         for lane in self._lanes:
             yield from self._record(lane, score, "start")
+
+    def _score(self, lane: Lane) -> Score:
+        """Test a lane; what has to be compiled for it is charged apart."""
+        batch_size = self._config.recipe.batch_size
+        with self.timeline.measure(lane.number, "compiling"):
+            lane.compile_evaluation(self._test, batch_size)
+        with self.timeline.measure(lane.number, "evaluation"):
+            return lane.evaluate(self._test, batch_size)
 
     def _turn(self, lane: Lane) -> Iterator[Event]:
         """Give a lane one slice, tests on the way included."""
@@ -101,6 +117,7 @@ class SeedRace:
     def _charge(self, lane: Lane, piece: Piece) -> None:
         self.timeline.charge(lane.number, "training", piece.trained_s)
         self.timeline.charge(lane.number, "loading", piece.loading_s)
+        self.timeline.charge(lane.number, "compiling", piece.compiling_s)
         self.timeline.charge(lane.number, "other", piece.other_s)
 
     def _most_steps(self, lane: Lane) -> int:
@@ -122,8 +139,7 @@ class SeedRace:
         at_epoch = lane.steps % lane.order.steps_per_epoch == 0
         done = self._done(lane)
         if done or at_epoch or at_mark:
-            with self.timeline.measure(lane.number, "evaluation"):
-                score = lane.evaluate(self._test, self._config.recipe.batch_size)
+            score = self._score(lane)
             reason: Reason = "end" if done else "epoch" if at_epoch else "mark"
             yield from self._record(lane, score, reason)
         if done and lane in self._active:
@@ -147,7 +163,8 @@ class SeedRace:
     def _divergence(self, lane: Lane) -> str:
         recipe, arm = self._config.recipe, next(arm for arm in self._config.arms if arm.name == lane.name)
         advice = "Try a smaller lr or a smaller k." if arm.kind == "multirate" else "Try a smaller lr."
-        return f"{lane.name}: the loss was not finite at step {lane.steps + 1}, with lr {recipe.lr:g}. {advice}"
+        where = f"the loss was not finite at step {lane.steps + 1}, with lr {recipe.lr:g}{_factors(arm)}"
+        return f"{self._config.title(lane.name)}: {where}. {advice}"
 
     def _done(self, lane: Lane) -> bool:
         budget = self._config.budget
@@ -187,6 +204,13 @@ class SeedRace:
 
     def _unpaused_s(self) -> float:
         return self.timeline.wall_seconds() - self.timeline.spent("paused")
+
+
+def _factors(arm: ArmConfig) -> str:
+    """Return the groups whose lr is another than the recipe's: " (slow: 2 times that)"; "" if there is none."""
+    groups = arm.partition.groups if arm.partition else ()
+    words = [f"{group.name}: {group.lr_factor:g} times that" for group in groups if group.lr_factor != 1]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _steps(lane: Lane, piece: Piece) -> StepsRecorded:

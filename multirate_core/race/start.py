@@ -14,9 +14,11 @@ from multirate_core.arms import ArmOptimizer, make_optimizer
 from multirate_core.config import ArmConfig, RaceConfig
 from multirate_core.data.split import DataSplit
 from multirate_core.errors import ConfigError
+from multirate_core.lean import make_lean
 from multirate_core.models.registry import BuiltModel
 from multirate_core.partition import Partition
-from multirate_core.training.batches import Images, TrainingOrder, drops_single
+from multirate_core.training.batches import Images, TrainingOrder, drops_single, steps_per_epoch
+from multirate_core.training.forward import Forward
 from multirate_core.training.lane import Lane, train_step
 from multirate_core.training.randomness import Randomness, kept
 from multirate_core.training.timers import slice_timer
@@ -54,13 +56,13 @@ def make_lanes(parts: RaceParts, seed_index: int, built: BuiltModel, train: Imag
             number=seed_index * len(config.arms) + position,
             name=arm.name,
             arm=optimizer,
-            model=model,
+            forward=forward,
             order=TrainingOrder(train, batch_size, seed, single),
             randomness=Randomness(seed, parts.device),
             timer=slice_timer(parts.device),
         )
         for position, arm in enumerate(config.arms)
-        for model, optimizer in [_copy(parts, built, arm, parts.partitions[position])]
+        for forward, optimizer in [_copy(parts, built, arm, parts.partitions[position])]
     ]
 
 
@@ -76,19 +78,19 @@ def warm_up(parts: RaceParts, built: BuiltModel, train: Images) -> None:
     begun = time.perf_counter()
     with kept(parts.device):
         for arm, partition in zip(parts.config.arms, parts.partitions, strict=True):
-            model, optimizer = _copy(parts, built, arm, partition)
+            forward, optimizer = _copy(parts, built, arm, partition, compiled=False)
             batch_size = parts.config.recipe.batch_size
-            order = TrainingOrder(train, batch_size, 0, drops_single(model, len(train), batch_size))
+            order = TrainingOrder(train, batch_size, 0, drops_single(forward.model, len(train), batch_size))
             for images, labels in order.take(WARM_UP_STEPS):
-                _first_step(model, optimizer.optimizer, images, labels)
+                _first_step(forward, optimizer, images, labels)
                 if time.perf_counter() - begun > WARM_UP_S:
                     break
 
 
-def _first_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
+def _first_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tensor) -> None:
     """Take a step; say it in words if the batch is too small for BatchNorm."""
     try:
-        train_step(model, optimizer, images, labels)
+        train_step(forward, arm, images, labels)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -99,8 +101,34 @@ def _first_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tens
 
 
 def _copy(
-    parts: RaceParts, built: BuiltModel, arm: ArmConfig, partition: Partition | None
-) -> tuple[nn.Module, ArmOptimizer]:
-    """Return a copy of the network on the device, in train mode, with the arm's optimiser."""
+    parts: RaceParts, built: BuiltModel, arm: ArmConfig, partition: Partition | None, compiled: bool | None = None
+) -> tuple[Forward, ArmOptimizer]:
+    """Return a copy of the network on the device, in train mode and as the race computes, with the arm's optimiser.
+
+    Args:
+        parts: of the race.
+        built: the network to copy.
+        arm: whose copy it is.
+        partition: of the arm.
+        compiled: None does what the race does.
+    """
+    config, execution = parts.config, parts.config.execution
     model = copy.deepcopy(built.module).to(parts.device).train()
-    return model, make_optimizer(arm, model, partition, parts.config.recipe)
+    if execution.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    count, size = len(parts.split.train_labels), config.recipe.batch_size
+    steps = steps_per_epoch(count, size, drops_single(model, count, size))
+    optimizer = make_optimizer(arm, model, partition, config.recipe, steps)
+    if execution.memory == "lean" and arm.kind == "multirate":
+        _make_lean(model, optimizer)
+    forward = Forward(model, execution.precision, execution.compile if compiled is None else compiled)
+    return forward, optimizer
+
+
+def _make_lean(model: nn.Module, arm: ArmOptimizer) -> None:
+    """Recompute a multirate arm's blocks on full steps; say it in words if the network has none."""
+    try:
+        make_lean(model, arm.optimizer)
+    except ConfigError as error:
+        reason = str(error).partition(":")[0]
+        raise ConfigError(f"memory 'lean' does not fit this network: {reason}. Use 'plain'.") from error

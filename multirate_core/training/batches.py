@@ -19,12 +19,20 @@ class Images:
         mean: per channel, in units of the full range [0, 1].
         std: per channel, > 0.
         device: where batches are wanted.
+        channels_last: batches have the channels innermost in memory.
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+        self,
+        images: Tensor,
+        labels: Tensor,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: torch.device,
+        channels_last: bool = False,
     ) -> None:
         self.device = device
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
         self.resident = device.type == "cpu" or images.nbytes + labels.nbytes <= _room(device)
         self._images = images.to(device) if self.resident else images
         self._labels = labels.to(device) if self.resident else labels
@@ -45,7 +53,8 @@ class Images:
             if self.device.type == "cuda":
                 images, labels = images.pin_memory(), labels.pin_memory()
             images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-        return images.float().div_(255.0).sub_(self._mean).div_(self._std), labels
+        inputs = images.float().div_(255.0).sub_(self._mean).div_(self._std)
+        return inputs.contiguous(memory_format=self._format), labels
 
 
 class TrainingOrder:

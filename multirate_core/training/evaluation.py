@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from multirate_core.training.batches import Images
+from multirate_core.training.forward import Forward
 from multirate_core.training.randomness import kept
 
 VALUES_PER_BATCH = 2**23  # input values in one test batch: 1,024 images of 28 × 28 (the cap), 55 of 3 × 224 × 224
@@ -24,35 +27,53 @@ class Score:
     loss: float
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, images: Images, batch_size: int) -> Score:
-    """Test the model on all images; train mode, random states and `requires_grad` stay as they are.
+def evaluate(forward: Forward, images: Images, batch_size: int) -> Score:
+    """Test a network on all images; train mode, random states and `requires_grad` stay as they are.
 
     Args:
-        model: classifies (B, C, H, W) into logits (B, classes).
+        forward: of the network, whose logits are (B, classes).
         images: the test part, at least one image.
         batch_size: of the training; test batches are at least as large.
     """
+    with testing(forward.model), kept(images.device):
+        return _score(forward, images, batch_size)
+
+
+@contextmanager
+def testing(model: nn.Module) -> Iterator[None]:
+    """Put a network in eval mode without gradients inside the `with` block; every module's mode comes back."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with kept(images.device):
-            return _score(model, images, _test_batch(images, batch_size))
+        with torch.no_grad():
+            yield
     finally:
         for module, mode in training.items():
             module.training = mode
 
 
-def _score(model: nn.Module, images: Images, batch_size: int) -> Score:
+def batches_of(images: Images, batch_size: int) -> list[slice]:
+    """Return the rows of each test batch, in order; only the last one may be shorter."""
+    size = _test_batch(images, batch_size)
+    return [slice(first, first + size) for first in range(0, len(images), size)]
+
+
+def _score(forward: Forward, images: Images, batch_size: int) -> Score:
     """Add up on the device and read once."""
     total = torch.zeros(2, device=images.device)  # right answers, summed loss
-    for first in range(0, len(images), batch_size):
-        inputs, labels = images.batch(slice(first, first + batch_size))
-        logits = model(inputs)
+    for rows in batches_of(images, batch_size):
+        inputs, labels = images.batch(rows)
+        logits = logits_of(forward, inputs)
         total[0] += (logits.argmax(dim=1) == labels).sum()
         total[1] += functional.cross_entropy(logits.float(), labels, reduction="sum")
     right, loss = total.tolist()
     return Score(right / len(images), loss / len(images))
+
+
+def logits_of(forward: Forward, inputs: Tensor) -> Tensor:
+    """Return the logits of one test batch, in the race's precision."""
+    with forward.computing(inputs.device):
+        return forward(inputs)
 
 
 def _test_batch(images: Images, batch_size: int) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from array import array
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,8 @@ from torch.nn import functional
 
 from multirate_core.arms import ArmOptimizer
 from multirate_core.training.batches import Images, TrainingOrder
-from multirate_core.training.evaluation import Score, evaluate
+from multirate_core.training.evaluation import Score, batches_of, evaluate, logits_of, testing
+from multirate_core.training.forward import Forward
 from multirate_core.training.randomness import Randomness
 from multirate_core.training.timers import SliceTimer, SliceTimes
 
@@ -30,6 +33,7 @@ class Piece:
         due: bit g is set where group g had a gradient.
         trained_s: training seconds of the piece.
         loading_s: seconds spent on batches.
+        compiling_s: seconds spent on graphs for kinds of steps that were new.
         other_s: seconds around the steps: random states put in place, losses fetched; steps after a divergence.
         diverged: whether there was such a step, right after the last one here.
     """
@@ -41,6 +45,7 @@ class Piece:
     due: array[int]
     trained_s: float
     loading_s: float
+    compiling_s: float
     other_s: float
     diverged: bool
 
@@ -52,7 +57,7 @@ class Lane:
     Args:
         number: of the lane in the race.
         name: of the arm.
-        model: the lane's own, on the device, in train mode.
+        forward: calls the lane's own network, which is on the device and in train mode.
         arm: its optimiser.
         order: its walk through the training images.
         randomness: its random states.
@@ -61,7 +66,7 @@ class Lane:
 
     number: int
     name: str
-    model: nn.Module
+    forward: Forward
     arm: ArmOptimizer
     order: TrainingOrder
     randomness: Randomness
@@ -69,6 +74,11 @@ class Lane:
     steps: int = 0
     train_seconds: float = 0.0
     _first_step_s: float = 0.0
+
+    @property
+    def model(self) -> nn.Module:
+        """The lane's own network."""
+        return self.forward.model
 
     @property
     def epochs(self) -> float:
@@ -94,27 +104,53 @@ class Lane:
         """
         losses: list[Tensor] = []
         due = array("Q")
+        compiling_s = 0.0
         called = time.perf_counter()
-        with self.randomness.active():
+        with self.randomness.active(), self.forward.strict():
             begun = time.perf_counter()
             self.timer.begin()
             batches = self.order.take(self._planned(most_steps, most_seconds))
             for images, labels in list(batches) if self.timer.ahead else batches:
                 due.append(self.arm.due())
+                compiling_s += self._compile_step(images, labels)
                 self.timer.start()
-                losses.append(train_step(self.model, self.arm.optimizer, images, labels))
+                losses.append(train_step(self.forward, self.arm, images, labels))
                 self.timer.stop()
                 if self.timer.trained_s >= most_seconds:
                     break
             times = self.timer.finish()
             over = time.perf_counter()
-        piece = self._piece(torch.stack(losses).tolist(), due, times)
+        piece = self._piece(torch.stack(losses).tolist(), due, times, compiling_s)
         around_s = begun - called + time.perf_counter() - over
         return replace(piece, other_s=piece.other_s + around_s)
 
     def evaluate(self, images: Images, batch_size: int) -> Score:
         """Test the model on all images; nothing of the training changes."""
-        return evaluate(self.model, images, batch_size)
+        with self.forward.strict(), self._one_kind_of_test():
+            return evaluate(self.forward, images, batch_size)
+
+    def compile_evaluation(self, images: Images, batch_size: int) -> None:
+        """Compile what the next test of the model needs; nothing to do if that was done, or nothing is compiled."""
+        calls = self.forward.calls
+        if calls is None:
+            return
+        batches = batches_of(images, batch_size)
+        with self._one_kind_of_test(), testing(self.model):
+            for rows in (batches[0], batches[-1]):
+                inputs, _ = images.batch(rows)
+                calls.compile_for(inputs, partial(logits_of, self.forward, inputs))
+
+    def _one_kind_of_test(self) -> AbstractContextManager[None]:
+        """Hide which groups are due next: a compiled network would need a graph for each."""
+        return nullcontext() if self.forward.calls is None else self.arm.all_gradients()
+
+    def _compile_step(self, images: Tensor, labels: Tensor) -> float:
+        """Compile what the next step needs, and return the seconds that it took; mostly there is nothing to do."""
+        calls = self.forward.calls
+        if calls is None:
+            return 0.0
+        self.arm.optimizer.zero_grad(set_to_none=True)  # the step's own flags
+        return calls.compile_for(images, partial(gradients, self.forward, images, labels))
 
     def _planned(self, most_steps: int, most_seconds: float) -> int:
         """Return how many steps fit into the seconds, at least 1; a live timer stops by itself."""
@@ -124,7 +160,7 @@ class Lane:
             return 1
         return max(1, min(most_steps, math.ceil(most_seconds / max(self.step_s, 1e-7))))
 
-    def _piece(self, losses: list[float], due: array[int], times: SliceTimes) -> Piece:
+    def _piece(self, losses: list[float], due: array[int], times: SliceTimes, compiling_s: float) -> Piece:
         """Note the finite steps, move the clock, and say whether the rest diverged."""
         step_s = times.step_s
         finite = next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
@@ -142,21 +178,33 @@ class Lane:
             step_seconds=array("f", step_s[:finite]),
             due=due[:finite],
             trained_s=sum(step_s[:finite]),
-            loading_s=times.loading_s,
+            # Graphs are made between two steps, where the timer sees a batch being loaded.
+            loading_s=max(0.0, times.loading_s - compiling_s),
+            compiling_s=compiling_s,
             other_s=sum(step_s[finite:]),
             diverged=finite < len(losses),
         )
 
 
-def train_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> Tensor:
+def train_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tensor) -> Tensor:
     """Take one step of an ordinary training loop and return the minibatch loss, still on the device.
 
     Args:
+        forward: of the network that the optimiser trains.
+        arm: the optimiser, and what follows each of its steps.
         images: normalised, (B, C, H, W).
         labels: int64 (B,).
     """
-    optimizer.zero_grad(set_to_none=True)
-    loss = functional.cross_entropy(model(images), labels)
+    arm.optimizer.zero_grad(set_to_none=True)
+    loss = gradients(forward, images, labels)
+    arm.optimizer.step()
+    arm.after_step()
+    return loss
+
+
+def gradients(forward: Forward, images: Tensor, labels: Tensor) -> Tensor:
+    """Add the gradients of the mean cross-entropy to the parameters, and return it."""
+    with forward.computing(images.device):
+        loss = functional.cross_entropy(forward(images), labels)
     loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
     return loss.detach()

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from multirate_core.checks import require_whole
 from multirate_core.config import (
     MAX_SEEDS,
     ArmConfig,
+    BaseRule,
     Budget,
     DataConfig,
+    Execution,
+    Memory,
     ModelConfig,
     PartitionSpec,
+    Precision,
     RaceConfig,
     Recipe,
 )
@@ -29,11 +33,16 @@ ARM_KINDS = ("sgd", "multirate", "frozen")
 BUDGETS = ("epochs", "seconds")
 WEIGHTS = ("pretrained", "none", "file")
 AXES = ("seconds", "steps", "epochs")
+BASES = get_args(BaseRule)
+PRECISIONS = get_args(Precision)
+MEMORIES = get_args(Memory)
 MAX_LINK_VALUE = 4_000
 
 _DEFAULT = RACE_PRESETS[DEFAULT]
 # Where no preset knows better: gentle enough for pretrained weights, and short.
-_USUAL = RacePreset("", "", "", _DEFAULT.model, DataConfig(), Recipe(lr=0.005, batch_size=32), Budget(epochs=3))
+_USUAL = RacePreset(
+    "", "", "", _DEFAULT.model, DataConfig(), Recipe(lr=0.005, batch_size=32), Budget(epochs=3), adamw_lr=0.0001
+)
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,17 @@ class Settings:
     momentum: float = _DEFAULT.recipe.momentum
     weight_decay: float = _DEFAULT.recipe.weight_decay
     batch_size: int = _DEFAULT.recipe.batch_size
+    base: str = "sgd"
+    nesterov: bool = False
     drift: bool = True
     seeds: int = 1
     arms: tuple[str, ...] = ("sgd", "multirate")
     device: str = "auto"
     threads: int = 0
+    precision: str = "float32"
+    memory: str = "plain"
+    channels_last: bool = False
+    compile: bool = False
     axis: str = "seconds"
 
 
@@ -76,6 +91,8 @@ LABELS = {
     "momentum": "Momentum",
     "weight_decay": "Weight decay",
     "batch_size": "Batch size",
+    "nesterov": "Nesterov momentum",
+    "memory": "Memory of multirate",
     "seeds": "Seeds",
     "threads": "CPU threads",
 }
@@ -87,11 +104,13 @@ def in_words_of_the_page(problem: str) -> str:
     return LABELS.get(name, name) + space + rest
 
 
-def advice(model: str, data: str) -> dict[str, Any]:
-    """Return what is usual for a network and a data set, by the names of Settings."""
+def advice(model: str, data: str, base: str) -> dict[str, Any]:
+    """Return what is usual for a network, a data set and a base rule, by the names of Settings."""
     same = [known for known in RACE_PRESETS.values() if (known.model.name, known.data.name) == (model, data)]
     known = same[0] if same else _USUAL
-    return {**asdict(known.recipe), "epochs": known.budget.epochs or 1, "train_images": known.data.train_images or 0}
+    recipe = asdict(known.recipe_for(base))  # type: ignore[arg-type]  # Recipe checks it
+    usual = {name: recipe[name] for name in ("lr", "momentum", "weight_decay", "batch_size")}
+    return {**usual, "epochs": known.budget.epochs or 1, "train_images": known.data.train_images or 0}
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:
@@ -133,11 +152,17 @@ LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "momentum": ("mom", float),
     "weight_decay": ("wd", float),
     "batch_size": ("bs", int),
+    "base": ("base", _choice(*BASES)),
+    "nesterov": ("nest", _flag),
     "drift": ("drift", _flag),
     "seeds": ("n", int),
     "arms": ("arms", _arms),
     "device": ("dev", str),
     "threads": ("th", int),
+    "precision": ("prec", _choice(*PRECISIONS)),
+    "memory": ("mem", _choice(*MEMORIES)),
+    "channels_last": ("cl", _flag),
+    "compile": ("comp", _flag),
     "axis": ("x", _choice(*AXES)),
 }
 
@@ -209,6 +234,7 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
         seeds=tuple(range(settings.seeds)),
         device=settings.device,
         threads=settings.threads or None,
+        execution=_execution(settings),
     )
 
 
@@ -233,11 +259,17 @@ def from_race(config: RaceConfig) -> Settings:
         momentum=float(config.recipe.momentum),
         weight_decay=float(config.recipe.weight_decay),
         batch_size=config.recipe.batch_size,
+        base=config.recipe.base,
+        nesterov=config.recipe.nesterov,
         drift=all(arm.drift for arm in config.arms),
         seeds=len(config.seeds),
         arms=tuple(arm.kind for arm in config.arms if arm.name == arm.kind),
         device=config.device,
         threads=config.threads or 0,
+        precision=config.execution.precision,
+        memory=config.execution.memory,
+        channels_last=config.execution.channels_last,
+        compile=config.execution.compile,
     )
 
 
@@ -255,7 +287,19 @@ def data_config(settings: Settings) -> DataConfig:
 
 
 def _recipe(settings: Settings) -> Recipe:
-    return Recipe(settings.lr, settings.momentum, settings.weight_decay, settings.batch_size)
+    """Return the recipe; momentum and Nesterov are fields of SGD, which the page hides and keeps for AdamW."""
+    if settings.base == "sgd":
+        momentum, nesterov = settings.momentum, settings.nesterov
+    else:
+        momentum, nesterov = Recipe.momentum, False
+    base: Any = settings.base  # Recipe checks it
+    return Recipe(settings.lr, momentum, settings.weight_decay, settings.batch_size, base, nesterov)
+
+
+def _execution(settings: Settings) -> Execution:
+    precision: Any = settings.precision  # Execution checks both
+    memory: Any = settings.memory
+    return Execution(precision, settings.channels_last, settings.compile, memory)
 
 
 def _budget(settings: Settings) -> Budget:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from multirate_core.backends import devices_if_known
-from multirate_core.config import GroupSpec
+from multirate_core.config import BASE_TITLES, GroupSpec
 from multirate_core.data.catalog import DATASETS
 from multirate_core.data.paths import allowed_folders
 from multirate_core.errors import MultirateError
@@ -14,12 +16,30 @@ from multirate_core.machine import default_threads
 from multirate_core.models.catalog import MODELS
 from pages.components import state
 from pages.components.board.partition_panel import period_input
-from pages.components.settings import ARM_KINDS, BUDGETS, LABELS, WEIGHTS, Settings, advice
+from pages.components.settings import (
+    ARM_KINDS,
+    BASES,
+    BUDGETS,
+    LABELS,
+    MEMORIES,
+    PRECISIONS,
+    WEIGHTS,
+    Settings,
+    advice,
+)
 from pages.components.text import plain
 
-ARM_TITLES = {"sgd": "SGD", "multirate": "Multirate", "frozen": "Frozen"}
-ARMS_HELP = """SGD trains all layers at every step. Multirate takes the board's groups. Frozen trains only the groups of
-period 1 and leaves the others as they were."""
+ARM_TITLES = {"multirate": "Multirate", "frozen": "Frozen"}
+ARMS_HELP = """{base} trains all layers at every step. Multirate takes the board's groups. Frozen trains only the groups
+of period 1 and leaves the others as they were."""
+PRECISION_TITLES = {"float32": "float32", "bf16": "bf16"}
+PRECISION_HELP = """bf16: the forward pass and the loss under autocast; parameters and updates stay float32.
+The same for all arms."""
+MEMORY_TITLES = {"plain": "Plain", "lean": "Lean"}
+MEMORY_HELP = """Lean: on the steps that need the slow part's gradients, its activations are computed again instead of
+kept. The same numbers, less memory, a little more time."""
+COMPILE_HELP = """torch.compile of every arm's network. Compiling takes seconds to minutes per arm, none of them
+training seconds; it needs a C++ compiler on the server."""
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
@@ -62,13 +82,13 @@ def more_settings() -> None:
 
 
 def recommend() -> None:
-    """Follow a change of model or data with their usual recipe, but keep what the user has typed."""
+    """Follow a change of model, data or base rule with their usual recipe, but keep what the user has typed."""
     now, default = state.settings(), Settings()
-    before = advice(*st.session_state.get("advised_for", (default.model, default.data)))
-    for name, value in advice(now.model, now.data).items():
+    before = advice(*st.session_state.get("advised_for", (default.model, default.data, default.base)))
+    for name, value in advice(now.model, now.data, now.base).items():
         if getattr(now, name) == before[name]:
             state.set_field(name, value)
-    st.session_state.advised_for = (now.model, now.data)
+    st.session_state.advised_for = (now.model, now.data, now.base)
 
 
 def _budget_input() -> None:
@@ -104,27 +124,47 @@ def _allowed_text() -> str:
         return plain(error)
 
 
+def base_title() -> str:
+    """Return what people call the base rule that is chosen: "SGD" or "AdamW"."""
+    return BASE_TITLES[str(st.session_state[state.field_key("base")])]
+
+
 def _recipe() -> None:
-    _number("lr", 0.001, "The per-step size h/k: what plain SGD uses.", "%.5g")
-    _number("momentum", 0.05, None, "%.8g")
-    _number("weight_decay", 0.0001, None, "%.5g")
+    _segmented("Base rule", "base", BASES, dict(BASE_TITLES), on_change=recommend)
+    sgd = st.session_state[state.field_key("base")] == "sgd"
+    _number("lr", 0.001, f"The per-step size h/k: what plain {base_title()} uses.", "%.5g")
+    if sgd:  # AdamW has none of its own
+        _number("momentum", 0.05, None, "%.8g")
+    _number("weight_decay", 0.0001, None if sgd else "Decoupled: it is not part of the gradient.", "%.5g")
     _number("batch_size", 8.0)
     _toggle("Linear drift", "drift", "Slow groups move at every step. Off: one jump per cycle.")
 
 
 def _race() -> None:
+    titles = {"sgd": base_title(), **ARM_TITLES}
     st.pills(
         "Arms",
         ARM_KINDS,
         selection_mode="multi",
-        format_func=lambda kind: ARM_TITLES[kind],
+        format_func=lambda kind: titles[kind],
         key=state.field_key("arms"),
-        help=ARMS_HELP,
+        help=ARMS_HELP.format(base=base_title()),
         persist_state="session",
     )
     _number("seeds", 1.0, "Every arm once per seed: a verdict needs several.")
     _select("Device", "device", {name: name for name in _devices()})
     _number("threads", 1.0, "One core is left free, so that the page answers.", zero=str(default_threads()))
+    _segmented("Precision", "precision", PRECISIONS, PRECISION_TITLES, PRECISION_HELP)
+    _segmented(LABELS["memory"], "memory", MEMORIES, MEMORY_TITLES, MEMORY_HELP)
+    with st.popover("Rarely changed", width="stretch"):
+        _rarely_changed()
+
+
+def _rarely_changed() -> None:
+    if st.session_state[state.field_key("base")] == "sgd":
+        _toggle(LABELS["nesterov"], "nesterov", "Looks ahead along the new momentum; for all arms.")
+    _toggle("Channels last", "channels_last", "Convolution weights and images with the channels innermost in memory.")
+    _toggle("Compile", "compile", COMPILE_HELP)
 
 
 def _devices() -> list[str]:
@@ -144,13 +184,22 @@ def _select(label: str, name: str, titles: dict[str, str], on_change: object = N
     )
 
 
-def _segmented(label: str, name: str, options: tuple[str, ...], titles: dict[str, str]) -> None:
+def _segmented(
+    label: str,
+    name: str,
+    options: tuple[str, ...],
+    titles: dict[str, str],
+    help: str | None = None,
+    on_change: Callable[[], None] | None = None,
+) -> None:
     st.segmented_control(
         label,
         options,
         format_func=lambda key: titles[key],
         key=state.field_key(name),
         required=True,
+        help=help,
+        on_change=on_change,
         persist_state="session",
     )
 

@@ -37,6 +37,16 @@ def period_key(group: str) -> str:
     return f"in:period:{group}"
 
 
+def lr_factor_key(group: str) -> str:
+    """Return the session-state key of the widget for a group's share of the learning rate."""
+    return f"in:lr_factor:{group}"
+
+
+def phases_key(group: str) -> str:
+    """Return the session-state key of the widget for a group's schedule for k."""
+    return f"in:phases:{group}"
+
+
 def table_key(race_ids: Sequence[str]) -> str:
     """Return the session-state key of the table of these races.
 
@@ -88,7 +98,7 @@ def set_settings(new: Settings) -> None:
     """Put settings into the widgets; call it before they are drawn, or in a callback."""
     for item in dataclasses.fields(Settings):
         set_field(item.name, getattr(new, item.name))
-    st.session_state.advised_for = (new.model, new.data)
+    st.session_state.advised_for = (new.model, new.data, new.base)
 
 
 def set_field(name: str, value: object) -> None:

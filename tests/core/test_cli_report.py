@@ -12,6 +12,7 @@ from race_cases import MULTIRATE, SGD, tiny_config
 from multirate_core import store
 from multirate_core.cli.report import make_report
 from multirate_core.cli.result_text import result_lines
+from multirate_core.config import Recipe
 from multirate_core.events import EnvironmentFound, Evaluated, LaneEnded, Outcome
 from multirate_core.home import store_path
 from multirate_core.store import LaneRow, RaceRow
@@ -105,6 +106,14 @@ def test_a_race_that_was_stopped_in_its_only_seed_is_compared_as_far_as_it_came(
     race, lanes, tests = recorded(seeds=1)
     lanes = [replace(lane, outcome="stopped") for lane in lanes]
     assert report_of((race, lanes, tests))["speedup_equal_epochs"] == 2.0
+
+
+def test_people_read_the_name_of_the_base_rule() -> None:
+    race, lanes, tests = recorded(seeds=1)
+    adamw = replace(race, config=replace(race.config, recipe=Recipe(base="adamw")))
+    text = "\n".join(result_lines(make_report(adamw, lanes, tests), adamw))
+    assert "AdamW took 2.00 times" in text and "\nadamw " in text
+    assert "sgd" not in text.lower()
 
 
 def test_people_read_the_same_result_with_a_word_of_caution() -> None:

@@ -14,7 +14,7 @@ from multirate_core.cli.command_line import PROGRAM, command_line
 from multirate_core.cli.parser import make_parser
 from multirate_core.cli.program import main
 from multirate_core.cli.settings import race_config
-from multirate_core.config import Budget, GroupSpec, PartitionSpec, RaceConfig, Rule
+from multirate_core.config import Budget, Execution, GroupSpec, PartitionSpec, RaceConfig, Rule
 from multirate_core.layers import describe
 from multirate_core.partition import files
 from multirate_core.presets import RACE_PRESETS
@@ -79,6 +79,34 @@ def test_k_overrides_the_slow_periods_of_a_partition_file_and_only_those(tmp_pat
     assert multirate_groups(config_of(f"--partition {file} --k 6")) == {"now": 1, "soon": 6, "late": 6}
 
 
+def test_base_rule_rates_and_ways_of_computing_are_options() -> None:
+    config = config_of(
+        "--base adamw --precision bf16 --channels-last --memory lean --k-phases 1:2,2:2 --slow-lr-factor 0.5"
+    )
+    assert config.recipe == RACE_PRESETS["digits"].recipe_for("adamw")
+    assert config.execution == Execution("bf16", channels_last=True, memory="lean")
+    spec = config.arms[1].partition
+    assert spec is not None
+    assert spec.groups == (GroupSpec("fast", 1), GroupSpec("slow", 5, 0.5, ((2, 1), (2, 2))))
+    nesterov = config_of("--nesterov --compile --base sgd")
+    assert (nesterov.recipe.nesterov, nesterov.execution) == (True, Execution(compile=True))
+    assert config_of("--base adamw --lr 0.3").recipe.lr == 0.3
+
+
+def test_rates_from_the_command_line_go_to_the_slow_groups_of_a_file(tmp_path: Path) -> None:
+    groups = (GroupSpec("now", 1, 3.0), GroupSpec("soon", 2), GroupSpec("late", 8, 0.1, ((1, 1),)))
+    file = tmp_path / "three.json"
+    file.write_text(files.dumps(PartitionSpec(groups, (Rule("*bias", "now"), Rule("*", "late")))), encoding="utf-8")
+    spec = config_of(f"--partition {file}").arms[1].partition
+    assert spec is not None and spec.groups == groups
+    spec = config_of(f"--partition {file} --slow-lr-factor 0.5").arms[1].partition
+    assert spec is not None and spec.groups == (
+        groups[0],
+        GroupSpec("soon", 2, 0.5),
+        GroupSpec("late", 8, 0.5, ((1, 1),)),
+    )
+
+
 def test_preset_names_may_have_hyphens_and_last_n_takes_a_number() -> None:
     one = config_of("--fast last-n").arms[1].partition
     three = config_of("--fast last_n --fast-n 3").arms[1].partition
@@ -94,6 +122,8 @@ def test_preset_names_may_have_hyphens_and_last_n_takes_a_number() -> None:
         "--fast last_block_head --k 9 --arms sgd,multirate,frozen --device cpu --threads 2",
         "--model resnet18 --weights none --data fashion_mnist --data-path '/some where' --download --epochs 2",
         "--train-images 50 --image-size 40 --num-classes 11 --bad-images skip --batch-size 5",
+        "--base adamw --precision bf16 --channels-last --memory lean --k-phases 1:2,2:0.5 --slow-lr-factor 0.5",
+        "--nesterov --compile --lr 0.2 --fast last_block_head --k-phases 3:1",
     ],
 )
 def test_the_command_line_of_a_configuration_makes_the_same_configuration(words: str, tmp_path: Path) -> None:
@@ -107,7 +137,7 @@ def test_the_command_line_of_a_configuration_makes_the_same_configuration(words:
         for each in (config, again)
     )
     assert ours == theirs
-    for name in ("model", "data", "recipe", "budget", "seeds", "device", "threads"):
+    for name in ("model", "data", "recipe", "budget", "seeds", "device", "threads", "execution"):
         assert getattr(again, name) == getattr(config, name), name
 
 
@@ -120,6 +150,17 @@ BAD = {
     "--fast-pattern stem --fast-pattern 'stem*'": "decides nothing",
     "--fast head --fast-pattern fc": "only one",
     "--fast-n 2": "--fast-n",
+    "--base adam": "base must be one of sgd, adamw",
+    "--base adamw --momentum 0.9": "--momentum belongs to SGD",
+    "--base adamw --nesterov": "nesterov needs SGD",
+    "--momentum 0 --nesterov": "nesterov needs SGD",
+    "--precision fp16": "precision must be one of",
+    "--memory less": "memory must be one of",
+    "--memory lean --compile": "cannot be combined",
+    "--k-phases 1": "K:EPOCHS",
+    "--k-phases 0:2": "phase",
+    "--k 1 --k-phases 1:2": "period > 1",
+    "--slow-lr-factor 0": "lr_factor",
     "--k 0": "period",
     "--k 2.5": "--k",
     "--lr 0": "lr",

@@ -20,6 +20,7 @@ from multirate_core.config import (
     ArmConfig,
     Budget,
     DataConfig,
+    Execution,
     GroupSpec,
     ModelConfig,
     PartitionSpec,
@@ -38,6 +39,9 @@ from multirate_core.presets import race_preset
 
 FAST_AND_SLOW = (GroupSpec("fast", 1), GroupSpec("slow", 5))
 THREE = (*FAST_AND_SLOW, GroupSpec("third", 20))
+RATED = (GroupSpec("fast", 1), GroupSpec("slow", 5, 0.25, ((2, 1), (0.5, 2))))
+FAST_RATED = (GroupSpec("fast", 1, 2.0), GroupSpec("slow", 5))
+SLOW_AT_ONE = (GroupSpec("fast", 1), GroupSpec("slow", 1, 0.5))
 HOSTILE_PATHS = (
     "/tmp/a b/'; rm -rf ~; '",
     '/tmp/"$(reboot)" `id` $HOME',
@@ -98,6 +102,12 @@ RECIPES = st.builds(
     weight_decay=st.floats(0, MAX_FACTOR),
     batch_size=st.integers(1, 65_536),
 )
+RECIPES = (
+    RECIPES
+    | st.builds(Recipe, lr=st.sampled_from([0.001, 0.01, 3.0]), base=st.just("adamw"), weight_decay=st.floats(0, 1))
+    | st.just(Recipe(nesterov=True))
+)
+EXECUTIONS = st.sampled_from([Execution(), Execution("bf16", True, True), Execution(memory="lean")])
 BUDGETS = st.builds(Budget, epochs=st.integers(1, 100_000)) | st.builds(
     Budget, seconds=st.floats(0, 30 * 24 * 3600.0, exclude_min=True)
 )
@@ -107,7 +117,9 @@ FEWER_IMAGES = st.none() | st.integers(2, 10**9)
 @st.composite
 def races(draw: st.DrawFn) -> RaceConfig:
     kinds = draw(st.sampled_from([("sgd",), ("multirate",), ("frozen", "sgd"), ("sgd", "multirate", "frozen")]))
-    spec = to_spec(draw(partitions(FAST_AND_SLOW) | partitions(THREE)), glyph_tree())
+    spec = to_spec(
+        draw(st.sampled_from([FAST_AND_SLOW, THREE, RATED, FAST_RATED, SLOW_AT_ONE]).flatmap(partitions)), glyph_tree()
+    )
     drift = draw(st.booleans())
     return RaceConfig(
         arms=tuple(ArmConfig(kind, kind, None if kind == "sgd" else spec, drift) for kind in kinds),
@@ -120,6 +132,7 @@ def races(draw: st.DrawFn) -> RaceConfig:
         seeds=tuple(range(draw(st.integers(1, 100)))),
         device=draw(st.sampled_from(["auto", "cpu", "cuda", "cuda:3", "mps"])),
         threads=draw(st.none() | st.integers(1, 1024)),
+        execution=draw(EXECUTIONS),
     )
 
 
@@ -150,6 +163,22 @@ def test_head_only_and_all_fast_need_no_file() -> None:
     everything = command_line(config_with(preset("all_fast", glyph_tree(), 5)))
     assert "--fast-pattern '*' --k 5" in everything
     assert "--partition" not in head + everything
+
+
+def test_base_rule_rates_and_computing_stand_in_the_line_and_only_what_differs() -> None:
+    partition = Partition(RATED, preset("head", glyph_tree(), 5).assignment)
+    chosen = race_preset("digits")
+    config = config_with(
+        partition,
+        data=chosen.data,
+        budget=chosen.budget,
+        recipe=chosen.recipe_for("adamw"),
+        execution=Execution("bf16", channels_last=True, memory="lean"),
+    )
+    assert command_line(config) == (
+        f"{PROGRAM} --preset digits --base adamw --precision bf16 --memory lean --arms sgd,multirate "
+        "--fast-pattern fc --k 5 --k-phases 1:2,2:0.5 --slow-lr-factor 0.25 --channels-last --json"
+    )
 
 
 def test_what_the_preset_says_already_is_left_out() -> None:

@@ -13,6 +13,7 @@ from multirate_core.config import (
     ArmConfig,
     Budget,
     DataConfig,
+    Execution,
     GroupSpec,
     ModelConfig,
     PartitionSpec,
@@ -81,6 +82,71 @@ def test_numbers_out_of_range_are_refused_by_name() -> None:
             make()
 
 
+# Written by the version before base rules, group rates and ways of computing.
+OLD_JSON = (
+    '{"arms":[{"name":"sgd","kind":"sgd","partition":null,"drift":true},{"name":"multirate","kind":"multirate",'
+    '"partition":{"groups":[{"name":"fast","period":1},{"name":"slow","period":5}],"rules":[{"pattern":"fc",'
+    '"group":"fast"},{"pattern":"*","group":"slow"}],"model":"","fingerprint":""},"drift":true}],"model":{"name":'
+    '"glyph_net","weights":"pretrained"},"data":{"name":"digits","path":null,"image_size":null,"num_classes":null,'
+    '"train_images":null,"bad_images":"refuse","download":false},"recipe":{"lr":0.02,"momentum":0.8,"weight_decay":'
+    '0.0,"batch_size":32},"budget":{"epochs":5,"seconds":null},"seeds":[0],"device":"auto","threads":null,'
+    '"record_steps":true,"version":1}'
+)
+
+
+def test_a_configuration_stored_before_is_read_with_the_usual_values_for_what_is_new() -> None:
+    assert from_json(OLD_JSON) == RaceConfig((SGD, MULTIRATE), recipe=Recipe(0.02, 0.8))
+    assert from_json(OLD_JSON).execution == Execution("float32", False, False, "plain")
+    assert from_json(OLD_JSON).recipe.base == "sgd"
+
+
+def test_base_rule_rates_and_ways_of_computing_come_back_from_json() -> None:
+    slow = GroupSpec("slow", 5, 0.5, ((2, 1), (0.5, 2)))
+    split = PartitionSpec((GroupSpec("fast", 1, 2.0), slow), (Rule("fc", "fast"), Rule("*", "slow")))
+    config = RaceConfig(
+        (SGD, ArmConfig("multirate", "multirate", split)),
+        recipe=Recipe(base="adamw"),
+        execution=Execution("bf16", True, True),
+    )
+    assert from_json(to_json(config)) == config
+    assert hash(from_json(to_json(config)).arms[1].partition) == hash(split)
+
+
+def test_rates_and_ways_of_computing_that_cannot_be_are_refused_in_words() -> None:
+    for make, words in (
+        (lambda: Recipe(base="adam"), "base must be one of sgd, adamw, got 'adam'"),
+        (lambda: Recipe(base="adamw", momentum=0.5), "momentum belongs to SGD, got 0.5 with the base adamw"),
+        (lambda: Recipe(base="adamw", nesterov=True), "nesterov needs SGD with a momentum > 0, got the base adamw"),
+        (lambda: Recipe(momentum=0.0, nesterov=True), "nesterov needs SGD with a momentum > 0, got momentum 0"),
+        (lambda: Recipe(nesterov=1), "nesterov must be True or False"),
+        (lambda: Execution("fp16"), "precision must be one of float32, bf16, got 'fp16'"),
+        (lambda: Execution(channels_last=1), "channels_last must be True or False"),
+        (lambda: Execution(compile="yes"), "compile must be True or False"),
+        (lambda: Execution(memory="small"), "memory must be one of plain, lean"),
+        (lambda: Execution(compile=True, memory="lean"), "memory 'lean' cannot be combined with compile"),
+        (lambda: GroupSpec("slow", 5, 0.0), "lr_factor of group 'slow' must be a finite number > 0 and ≤ 100, got 0.0"),
+        (lambda: GroupSpec("slow", 5, math.nan), "lr_factor of group 'slow'"),
+        (lambda: GroupSpec("slow", 5, phases=[(2, 1)]), "the phases of group 'slow'"),
+        (lambda: GroupSpec("slow", 5, phases=((2, 1),) * 21), "at most 20 pairs"),
+        (lambda: GroupSpec("slow", 5, phases=((2,),)), "must be \\(epochs, period\\)"),
+        (lambda: GroupSpec("slow", 5, phases=((0, 1),)), "the epochs of a phase of group 'slow' must be"),
+        (lambda: GroupSpec("slow", 5, phases=((1, 1.5),)), "the period of a phase of group 'slow' must be"),
+        (lambda: GroupSpec("fast", 1, phases=((1, 1),)), "'fast' has period 1 and a schedule for it"),
+        (
+            lambda: RaceConfig((SGD, ArmConfig("adamw", "multirate", SPLIT)), recipe=Recipe(base="adamw")),
+            "no other arm may be called 'adamw'",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            make()
+
+
+def test_the_plain_arm_is_called_by_its_base_rule() -> None:
+    assert RaceConfig((SGD, MULTIRATE)).title("sgd") == "sgd"
+    adamw = RaceConfig((SGD, MULTIRATE), recipe=Recipe(base="adamw"))
+    assert [adamw.title(arm.name) for arm in adamw.arms] == ["adamw", "multirate"]
+
+
 def test_text_that_utf8_cannot_hold_is_refused_and_shown_escaped() -> None:
     for make, what in (
         (lambda: GroupSpec("sl\ud800w", 5), "a group's name"),
@@ -142,10 +208,23 @@ JSON = st.recursive(
 )
 
 
-@given(place=st.sampled_from(["arms", "model", "data", "recipe", "budget", "seeds", "device", "version"]), value=JSON)
+@given(
+    place=st.sampled_from(["arms", "model", "data", "recipe", "budget", "seeds", "device", "version", "execution"]),
+    value=JSON,
+)
 def test_damaged_json_gives_a_configuration_or_a_config_error(place: str, value: object) -> None:
     raw = json.loads(to_json(RaceConfig((SGD, MULTIRATE))))
     raw[place] = value
+    try:
+        assert isinstance(from_json(json.dumps(raw)), RaceConfig)
+    except ConfigError as error:
+        assert str(error)
+
+
+@given(name=st.sampled_from(["lr_factor", "phases"]), value=JSON)
+def test_damaged_rates_of_a_group_give_a_configuration_or_a_config_error(name: str, value: object) -> None:
+    raw = json.loads(to_json(RaceConfig((MULTIRATE,))))
+    raw["arms"][0]["partition"]["groups"][1][name] = value
     try:
         assert isinstance(from_json(json.dumps(raw)), RaceConfig)
     except ConfigError as error:

@@ -47,8 +47,43 @@ def test_the_file_reads_as_people_would_write_it() -> None:
     )
 
 
+def test_rates_stand_in_the_file_where_they_are_not_the_usual_ones() -> None:
+    groups = (GroupSpec("fast", 1, 2.0), GroupSpec("slow", 5, phases=((2, 1), (0.5, 2))), GroupSpec("rest", 9))
+    lines = dumps(PartitionSpec(groups, ())).splitlines()
+    assert lines[6:9] == [
+        '    {"name": "fast", "period": 1, "lr_factor": 2.0},',
+        '    {"name": "slow", "period": 5, "phases": [{"epochs": 2, "period": 1}, {"epochs": 0.5, "period": 2}]},',
+        '    {"name": "rest", "period": 9}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "words"),
+    [
+        ({"lr_factor": 0}, "lr_factor of group 'slow'"),
+        ({"lr_factor": "2"}, "lr_factor of group 'slow'"),
+        ({"phases": {"epochs": 2}}, "must be a list of objects"),
+        ({"phases": [[2, 1]]}, "must be a list of objects"),
+        ({"phases": [{"epochs": 2}]}, "the period of a phase"),
+        ({"phases": [{"epochs": 2, "period": 1, "k": 1}]}, "does not know 'k'"),
+        ({"rate": 1}, "does not know 'rate'"),
+    ],
+)
+def test_rates_that_cannot_be_are_refused(rates: dict[str, Any], words: str) -> None:
+    raw = {**GOOD, "groups": [GOOD["groups"][0], {**GOOD["groups"][1], **rates}]}
+    with pytest.raises(PartitionError, match=words):
+        loads(json.dumps(raw))
+
+
 text = st.text(max_size=12)
 names = st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=6, unique=True)
+
+
+def rated(name: str, period: int) -> st.SearchStrategy[GroupSpec]:
+    phase = st.tuples(st.floats(0, 1000, exclude_min=True) | st.integers(1, 9), st.integers(1, 99))
+    phases = st.just(()) if period == 1 else st.lists(phase, max_size=3).map(tuple)
+    factors = st.just(1.0) | st.floats(0, 100, exclude_min=True)
+    return st.builds(GroupSpec, st.just(name), st.just(period), factors, phases)
 
 
 @st.composite
@@ -56,7 +91,7 @@ def specs(draw: st.DrawFn) -> PartitionSpec:
     group_names = draw(names)
     periods = [1, *(draw(st.integers(1, 1_000_000)) for _ in group_names[1:])]
     rules = st.builds(Rule, text, st.sampled_from(group_names))
-    groups = tuple(map(GroupSpec, group_names, periods))
+    groups = tuple(draw(rated(name, period)) for name, period in zip(group_names, periods, strict=True))
     return PartitionSpec(groups, tuple(draw(st.lists(rules, max_size=4))), draw(text), draw(text))
 
 

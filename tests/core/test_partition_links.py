@@ -55,7 +55,7 @@ def test_any_text_gives_a_partition_or_a_partition_error(case: object, text: str
 
 
 @seeded
-@given(st.sampled_from(TRAINABLE), st.integers(0, 7), st.binary(max_size=60))
+@given(st.sampled_from(TRAINABLE), st.integers(0, 15), st.binary(max_size=60))
 def test_any_body_with_right_check_sums_gives_a_partition_or_a_partition_error(
     case: object, layout: int, body: bytes
 ) -> None:
@@ -88,6 +88,36 @@ def test_a_link_is_refused_where_other_parameters_train() -> None:
     text = encode(preset("head", tree, 5), tree)
     with pytest.raises(PartitionError, match="damaged"):
         decode(text, layer_tree(model, (4,), "Frozen", ("head",)))
+
+
+def test_links_made_before_rates_are_read_and_written_the_same() -> None:
+    tree = tree_named("Plain")
+    head = preset("head", tree, 5)
+    groups = (GroupSpec("fast", 1), GroupSpec("slow", 5), GroupSpec("third", 20))
+    turns = {name: groups[number % 3].name for number, name in enumerate(head.assignment)}
+    for text, partition in (
+        ("EEMD5R_PAAUH", head),
+        ("EEMDNR2NAwEEZmFzdAUEc2xvdxQFdGhpcmQkAQ", Partition(groups, turns)),
+    ):
+        assert decode(text, tree) == partition
+        assert encode(partition, tree) == text
+
+
+def test_rates_of_groups_are_in_the_link() -> None:
+    tree = tree_named("Plain")
+    usual = preset("head", tree, 5)
+    groups = (GroupSpec("fast", 1, 2.0), GroupSpec("slow", 5, 1e-05, ((2, 1), (0.5, 2))))
+    text = encode(Partition(groups, usual.assignment), tree)
+    assert decode(text, tree) == Partition(groups, usual.assignment)
+    assert len(text) < 50
+
+
+@pytest.mark.parametrize("rates", [b"", b"x", b"1x0x", b"1xx1:0", b"7x2x", b"1x2", b"0xx1:1", b"1xnanx", b"\xff"])
+def test_damaged_rates_are_refused(rates: bytes) -> None:
+    tree = tree_named("Plain")
+    body = b"\x00\x05" + bytes([len(rates)]) + rates + b"\x07"
+    with pytest.raises(PartitionError, match="damaged: the rates of its groups"):
+        decode(sealed(8, body, tree), tree)
 
 
 @pytest.mark.parametrize("name", PRESETS)

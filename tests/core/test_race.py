@@ -6,16 +6,18 @@ import math
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from race_cases import FROZEN, MULTIRATE, SGD, only, race, tiny_config, tiny_split
+from race_cases import FROZEN, HEAD_FAST, MULTIRATE, SGD, only, race, tiny_config, tiny_split
 
-from multirate_core.config import Budget, Recipe
+from multirate_core.config import Budget, GroupSpec, Recipe
 from multirate_core.events import Evaluated, Event, LaneClock, LaneEnded, Progress, StepsRecorded
+from multirate_core.optim import MultirateSGD
 from multirate_core.race import seed as seed_module
 from multirate_core.race import start as start_module
 from multirate_core.training.timers import HostTimer
@@ -173,16 +175,26 @@ def test_an_arm_that_diverges_ends_alone_and_keeps_its_finite_steps() -> None:
     assert len(losses(events, 1)) == ended[1].steps
 
 
+def test_a_divergence_names_base_rule_and_rates() -> None:
+    groups = (GroupSpec("fast", 1, 3.0), GroupSpec("slow", 3))
+    arm = replace(MULTIRATE, partition=replace(HEAD_FAST, groups=groups))
+    events = list(race(tiny_config(SGD, arm, recipe=Recipe(lr=1e30, batch_size=16, base="adamw"))))
+    said = {end.lane: end.message for end in only(LaneEnded, events)}
+    assert said[0].startswith("adamw: the loss was not finite") and "with lr 1e+30. Try" in said[0]
+    assert "with lr 1e+30 (fast: 3 times that). Try" in said[1]
+
+
 def test_the_others_go_on_when_one_diverges(monkeypatch: pytest.MonkeyPatch) -> None:
     from multirate_core.training import lane as lane_module
 
     real = lane_module.train_step
     calls: dict[int, int] = {}
 
-    def spoil(model: Any, optimizer: Any, images: Any, labels: Any) -> Any:
-        calls[id(optimizer)] = calls.get(id(optimizer), 0) + 1
-        loss = real(model, optimizer, images, labels)
-        return loss * float("nan") if type(optimizer).__name__ == "MultirateSGD" and calls[id(optimizer)] == 5 else loss
+    def spoil(forward: Any, arm: Any, images: Any, labels: Any) -> Any:
+        calls[id(arm)] = calls.get(id(arm), 0) + 1
+        loss = real(forward, arm, images, labels)
+        spoiled = isinstance(arm.optimizer, MultirateSGD) and calls[id(arm)] == 5
+        return loss * float("nan") if spoiled else loss
 
     monkeypatch.setattr(lane_module, "train_step", spoil)
     events = list(race(tiny_config(SGD, MULTIRATE)))

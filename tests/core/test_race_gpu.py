@@ -42,12 +42,12 @@ def test_no_step_waits_for_the_device() -> None:
     data = [train.batch(torch.arange(16, device=parts.device)) for _ in range(6)]
     for lane in make_lanes(parts, 0, build_tiny(0), train):
         inputs, labels = data[0]
-        train_step(lane.model, lane.arm.optimizer, inputs, labels)
+        train_step(lane.forward, lane.arm, inputs, labels)
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")  # a hidden wait raises from here on
         try:
             for inputs, labels in data:
                 assert lane.arm.due() > 0
-                train_step(lane.model, lane.arm.optimizer, inputs, labels)
+                train_step(lane.forward, lane.arm, inputs, labels)
         finally:
             torch.cuda.set_sync_debug_mode("default")

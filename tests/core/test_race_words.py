@@ -18,6 +18,7 @@ from multirate_core.config import (
     ArmConfig,
     Budget,
     DataConfig,
+    Execution,
     GroupSpec,
     ModelConfig,
     PartitionSpec,
@@ -140,6 +141,26 @@ def test_a_result_says_what_it_belongs_to(arm: ArmConfig, words: list[str]) -> N
     assert setting_text(race, "sgd") == "Glyph net on Handwritten digits, 24 epochs"
 
 
+def test_a_result_says_base_rule_rates_and_how_it_was_computed() -> None:
+    groups = (GroupSpec("fast", 1, 2.0), GroupSpec("slow", 5, 0.5, ((2, 1),)))
+    arm = ArmConfig("multirate", "multirate", dataclasses.replace(partition(), groups=groups))
+    race = dataclasses.replace(
+        config(),
+        arms=(ArmConfig("sgd", "sgd"), arm, ArmConfig("frozen", "frozen", arm.partition)),
+        recipe=Recipe(base="adamw"),
+        execution=Execution("bf16", True, memory="lean"),
+    )
+    start = "Glyph net on Handwritten digits, 5 epochs, AdamW, bf16, channels last"
+    assert setting_text(race, "sgd") == start
+    assert setting_text(race, "multirate") == (
+        f"{start}, lean; fast (lr × 2): fc; slow every 5 steps (lr × 0.5, k = 1 for 2 epochs, then 5)"
+    )
+    assert setting_text(race, "frozen") == f"{start}; fast (lr × 2): fc; slow frozen"
+    compiled = dataclasses.replace(config(), recipe=Recipe(nesterov=True), execution=Execution(compile=True))
+    assert setting_text(compiled, "sgd") == "Glyph net on Handwritten digits, 5 epochs, Nesterov, compiled"
+    assert arms_text(race) == "adamw, multirate (1, 5), frozen"
+
+
 def test_names_that_no_catalog_knows_are_kept() -> None:
     race = dataclasses.replace(config(), model=ModelConfig("mine"), data=DataConfig("yours"))
     assert setting_text(race, "sgd") == "mine on yours, 5 epochs"
@@ -197,7 +218,7 @@ def test_a_row_of_the_table_holds_means_over_seeds_and_the_ratio_of_times_per_st
     shown = table_row(ended(*lanes, config=config(seeds=(0, 1))))
     assert (shown["Race"], shown["State"], shown["Seeds"]) == ("abcdefghij", "finished", 2)
     assert (shown["Model"], shown["Data"], shown["Budget"]) == ("glyph_net", "digits", "5 epochs")
-    assert shown["SGD accuracy"] == pytest.approx(0.8)
+    assert shown["Plain accuracy"] == pytest.approx(0.8)
     assert shown["Multirate accuracy"] == pytest.approx(0.7)
     assert shown["Time ratio"] == pytest.approx((20 / 400) / (20 / 200))
 
@@ -205,7 +226,7 @@ def test_a_row_of_the_table_holds_means_over_seeds_and_the_ratio_of_times_per_st
 def test_what_is_not_known_stays_empty() -> None:
     running = table_row(row())
     assert running["State"] == "running"
-    assert [running[name] for name in ("SGD accuracy", "Multirate accuracy", "Time ratio")] == [None] * 3
+    assert [running[name] for name in ("Plain accuracy", "Multirate accuracy", "Time ratio")] == [None] * 3
     no_steps = ended(lane(0, "sgd"), lane(1, "multirate", steps=0, train_seconds=0.0, final_accuracy=None))
     assert (table_row(no_steps)["Multirate accuracy"], table_row(no_steps)["Time ratio"]) == (None, None)
     no_time = ended(lane(0, "sgd", train_seconds=0.0), lane(1, "multirate"))
@@ -215,7 +236,7 @@ def test_what_is_not_known_stays_empty() -> None:
 def test_an_arm_is_known_by_its_kind_and_not_by_its_name() -> None:
     arms = (ArmConfig("plain", "sgd"), ArmConfig("ours", "multirate", partition()))
     shown = table_row(ended(lane(0, "plain", final_accuracy=0.5), lane(1, "ours"), config=RaceConfig(arms)))
-    assert (shown["SGD accuracy"], shown["Multirate accuracy"]) == (0.5, 0.9)
+    assert (shown["Plain accuracy"], shown["Multirate accuracy"]) == (0.5, 0.9)
 
 
 # CSV

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from plot_races import config
+from plot_races import config, partition
 
-from multirate_core.config import ArmConfig, RaceConfig
+from multirate_core.config import ArmConfig, RaceConfig, Recipe
 from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow
 from pages.components.race.card import ResultCard, result_cards
@@ -53,6 +53,31 @@ def test_the_three_answers_hold_the_numbers_of_the_curves() -> None:
 def test_a_card_says_what_its_numbers_belong_to() -> None:
     shown = card(lane(0, "sgd"), lane(1, "multirate"))
     assert shown.setting == "Glyph net on Handwritten digits, 5 epochs; fast: fc; slow every 5 steps"
+
+
+def test_with_the_base_adamw_no_word_says_sgd() -> None:
+    race = replace(config(), recipe=Recipe(base="adamw"))
+    shown = card(lane(0, "sgd", "diverged"), lane(1, "multirate"), race=race)
+    whole = card(lane(0, "sgd"), lane(1, "multirate"), race=race)
+    (alone,) = result_cards(replace(race, arms=race.arms[:1]), [lane(0, "sgd")], [])
+    assert (whole.title, alone.title) == ("multirate and adamw", "adamw")
+    assert "adamw" in shown.notes[-1] and "adamw" in alone.notes[0]
+    for each in (shown, whole, alone):
+        assert "sgd" not in repr((each.title, each.setting, each.answers, each.notes)).lower()
+
+
+def test_an_arm_that_ended_before_its_schedule_came_to_its_own_k_is_told() -> None:
+    def with_phases(*phases: tuple[float, int]) -> RaceConfig:
+        spec = partition(5)
+        groups = (spec.groups[0], replace(spec.groups[1], phases=phases))
+        arms = (config().arms[0], ArmConfig("multirate", "multirate", replace(spec, groups=groups)))
+        return replace(config(), arms=arms)
+
+    lanes = [lane(0, "sgd"), lane(1, "multirate")]  # of two epochs
+    assert card(*lanes, race=with_phases((1, 1), (1, 2))).notes == (
+        "multirate ended before the schedule for slow came to k = 5.",
+    )
+    assert card(*lanes, race=with_phases((1, 1), (0.9, 2))).notes == ()
 
 
 def test_an_arm_that_was_slower_to_the_best_accuracy_says_so_by_itself() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plot_races import partition
 
-from multirate_core.config import ArmConfig, Budget, ModelConfig, RaceConfig, Recipe
+from multirate_core.config import ArmConfig, Budget, Execution, ModelConfig, RaceConfig, Recipe
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
 from multirate_core.models.catalog import MODELS
@@ -18,9 +18,12 @@ from multirate_core.presets import RACE_PRESETS
 from pages.components.settings import (
     ARM_KINDS,
     AXES,
+    BASES,
     BUDGETS,
     LINK_FIELDS,
     MAX_LINK_VALUE,
+    MEMORIES,
+    PRECISIONS,
     WEIGHTS,
     Settings,
     advice,
@@ -65,7 +68,13 @@ ALL_SETTINGS = st.builds(
     device=st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:11"]),
     threads=st.integers(0, 1024),
     axis=st.sampled_from(AXES),
-)
+    base=st.sampled_from(BASES),
+    nesterov=st.booleans(),
+    precision=st.sampled_from(PRECISIONS),
+    memory=st.sampled_from(MEMORIES),
+    channels_last=st.booleans(),
+    compile=st.booleans(),
+).filter(lambda one: not (one.compile and one.memory == "lean") and not (one.nesterov and one.momentum == 0))
 
 
 def test_the_default_settings_need_no_link_and_make_the_default_race() -> None:
@@ -120,6 +129,21 @@ def test_a_seed_count_drift_and_threads_reach_the_race() -> None:
     assert config.arms[-1] == ArmConfig("ours", "multirate", partition(2), drift=False)
 
 
+def test_adamw_takes_neither_momentum_nor_nesterov_and_they_are_kept_for_sgd() -> None:
+    one = Settings(base="adamw", momentum=0.3, nesterov=True, lr=0.002)
+    config = race_config(one, BOARD, {})
+    assert config.recipe == Recipe(0.002, batch_size=16, base="adamw")
+    assert to_link(one) == {"base": "adamw", "mom": "0.3", "nest": "1", "lr": "0.002"}
+    back = race_config(dataclasses.replace(one, base="sgd"), BOARD, {})
+    assert (back.recipe.momentum, back.recipe.nesterov) == (0.3, True)
+
+
+def test_ways_of_computing_reach_the_race() -> None:
+    one = Settings(precision="bf16", channels_last=True, compile=True)
+    assert race_config(one, BOARD, {}).execution == Execution("bf16", True, True)
+    assert race_config(Settings(memory="lean"), BOARD, {}).execution == Execution(memory="lean")
+
+
 def test_pinned_arms_and_renamed_ones_are_left_to_the_partitions() -> None:
     config = race_config(Settings(arms=("multirate",)), BOARD, {"ours": partition(2)})
     assert from_race(config).arms == ("multirate",)
@@ -155,6 +179,9 @@ def test_a_path_is_forgotten_by_data_that_need_none() -> None:
         ({"seeds": 10**12}, "seeds must be a whole number from 1 to 100"),
         ({"arms": ()}, "at least one arm"),
         ({"weights": "file"}, "Type its path"),
+        ({"nesterov": True, "momentum": 0.0}, "nesterov needs SGD with a momentum > 0"),
+        ({"compile": True, "memory": "lean"}, "memory 'lean' cannot be combined with compile"),
+        ({"base": "adam"}, "base must be one of sgd, adamw"),
     ],
 )
 def test_a_race_that_cannot_be_is_refused_in_words(wrong: dict[str, Any], words: str) -> None:
@@ -178,6 +205,7 @@ def test_a_pinned_partition_called_like_an_arm_is_refused() -> None:
         *(("lr", "nan"), ("lr", "1e999"), ("lr", "0"), ("mom", "1"), ("wd", "-0.1"), ("bs", "65537"), ("px", "2")),
         *(("n", "0"), ("n", "1000000000"), ("n", "9" * 3999), ("arms", "sgd,adam"), ("arms", "sgd,sgd")),
         *(("dev", "tpu"), ("dev", "cuda:x"), ("th", "-3"), ("x", "wall"), ("drift", "yes"), ("bad", "ignore")),
+        *(("base", "adam"), ("nest", "yes"), ("prec", "fp16"), ("mem", "small"), ("cl", "2"), ("comp", "on")),
         *(("dp", "x" * (MAX_LINK_VALUE + 1)), ("wp", "/" * 100_000), ("m", "x" * 1_000_000)),
     ],
 )
@@ -217,7 +245,9 @@ def test_whatever_a_link_says_it_gives_usable_settings_and_never_raises(params: 
 
 def test_the_usual_recipe_is_that_of_the_preset_or_a_gentle_one() -> None:
     fashion = RACE_PRESETS["fashion"]
-    found = advice("resnet18", "fashion_mnist")
+    found = advice("resnet18", "fashion_mnist", "sgd")
     assert (found["lr"], found["epochs"]) == (fashion.recipe.lr, fashion.budget.epochs)
-    found = advice("vit_b_16", "cifar100")
+    found = advice("vit_b_16", "cifar100", "sgd")
     assert (found["lr"], found["epochs"], found["train_images"]) == (0.005, 3, 0)
+    for model, data, lr in (("glyph_net", "digits", 0.001), ("vit_b_16", "cifar100", 0.0001)):
+        assert advice(model, data, "adamw")["lr"] == lr

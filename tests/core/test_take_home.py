@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,11 +10,12 @@ import torch
 from tiny_models import BANK, MARKUP, OddNames, tree_named
 from torch import Tensor, nn
 
-from multirate_core.config import ArmConfig, GroupSpec, PartitionSpec, RaceConfig, Recipe, Rule
+from multirate_core.config import ArmConfig, Execution, GroupSpec, PartitionSpec, RaceConfig, Recipe, Rule
 from multirate_core.layers.tree import LayerTree
+from multirate_core.optim import MultirateAdamW
 from multirate_core.partition import preset, resolve, to_spec
 from multirate_core.partition.presets import PRESETS
-from pages.components.board.take_home import snippet
+from pages.components.board.snippet import snippet
 
 STEPS = 12
 
@@ -36,17 +38,18 @@ def run(
     had: dict[str, list[int]] = {name: [] for name, _ in model.named_parameters()}
     given: list[int] = []  # steps whose batch was handed out
 
-    def batches_counted() -> Any:
-        for step, batch in enumerate(loader):
-            given.append(step)
-            yield batch
+    class Counted(list[Any]):
+        def __iter__(self) -> Any:
+            for step, batch in enumerate(loader):
+                given.append(step)
+                yield batch
 
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             parameter.register_post_accumulate_grad_hook(lambda _, name=name: had[name].append(given[-1]))
     names: dict[str, Any] = {
         "model": model,
-        "loader": batches_counted(),
+        "loader": Counted(loader),
         "loss_fn": lambda out, y: nn.functional.cross_entropy(out, y),
     }
     exec(compile(code, "snippet", "exec"), names)
@@ -92,6 +95,39 @@ def test_the_lines_take_over_recipe_and_drift() -> None:
         assert (group["name"], group["period"]) == ("slow", 4)
         assert {key: group[key] for key in wanted} == wanted
         assert names["optimizer"].defaults["drift"] is drift
+
+
+RATES = (GroupSpec("fast", 1, 2.0), GroupSpec("slow", 4, 0.5, ((0.25, 1), (0.25, 2))))
+
+
+def everything(**execution: Any) -> tuple[PartitionSpec, RaceConfig]:
+    spec = PartitionSpec(RATES, (Rule("fc", "fast"), Rule("*", "slow")))
+    recipe = Recipe(0.004, base="adamw", weight_decay=0.01)
+    return spec, replace(config(spec), recipe=recipe, execution=Execution(**execution))
+
+
+def test_base_rule_rates_and_schedule_are_in_the_lines() -> None:
+    tree = tree_named("Plain")
+    names, had = run(snippet(*everything()), build("Plain"), batches(tree, 3))
+    assert isinstance(names["optimizer"], MultirateAdamW)
+    assert [group["lr"] for group in names["optimizer"].param_groups] == [0.008, 0.002]
+    assert [group["weight_decay"] for group in names["optimizer"].param_groups] == [0.01, 0.01]
+    # k = 1 for 3 steps; at the first step of k = 2 AdamW needs a direction to hold; k = 2 until step 5, then 4.
+    assert had["conv.weight"] == [0, 1, 2, 3, 5, 9]
+    spec = to_spec(preset("head", tree, 3), tree)
+    names, _ = run(snippet(spec, config(spec, nesterov=True)), build("Plain"), batches(tree, 3))
+    assert [group["nesterov"] for group in names["optimizer"].param_groups] == [True, True]
+
+
+def test_ways_of_computing_are_in_the_lines() -> None:
+    tree, model = tree_named("Plain"), build("Plain")
+    seen: list[torch.dtype] = []
+    model.get_submodule("fc").register_forward_hook(lambda *parts: seen.append(parts[2].dtype))
+    run(snippet(*everything(precision="bf16", channels_last=True)), model, batches(tree, 3))
+    assert set(seen) == {torch.bfloat16}
+    assert model.get_parameter("conv.weight").is_contiguous(memory_format=torch.channels_last)
+    assert "model.compile()" in snippet(*everything(compile=True))
+    assert "make_lean(model, optimizer)" in snippet(*everything(memory="lean"))
 
 
 def test_the_loss_falls() -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from multirate_core.race.start import make_lanes, warm_up
 from multirate_core.training.batches import Images, TrainingOrder, steps_per_epoch
 from multirate_core.training.evaluation import evaluate
+from multirate_core.training.forward import Forward
 from multirate_core.training.lane import Lane
 from multirate_core.training.randomness import Randomness
 from multirate_core.training.timers import BorderTimer, HostTimer
@@ -68,13 +69,13 @@ def test_a_test_between_steps_changes_nothing_that_the_training_sees() -> None:
 def test_a_module_that_was_in_eval_mode_stays_there() -> None:
     model = build_tiny(0).module
     model.body[1].eval()
-    evaluate(model, images(30), 16)
+    evaluate(Forward(model), images(30), 16)
     assert (model.training, model.body[1].training, model.body[3].training) == (True, False, True)
 
 
 def test_the_score_is_that_of_the_whole_part_at_once() -> None:
     model, data = build_tiny(0).module, images(90)
-    score = evaluate(model, data, 7)
+    score = evaluate(Forward(model), data, 7)
     model.eval()
     inputs, labels = data.batch(slice(0, 90))
     logits = model(inputs)

@@ -20,7 +20,7 @@ from multirate_core.layers.tree import LayerTree
 from multirate_core.store.queue import take_turn
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("in:more_settings", "in:take_home")
+FOLDERS = ("in:more_settings", "in:take_home", "in:rates")
 TIMEOUT_S = 60  # a loaded machine is slow, not wrong
 
 

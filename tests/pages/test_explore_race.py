@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
-from plot_races import config, recorders
+from plot_races import config
 from sessions import (
     FOLDERS,
     address,
@@ -29,8 +27,7 @@ from multirate_core import store as races
 from multirate_core.backends.local_process import LocalProcess
 from multirate_core.config import Budget, DataConfig, ModelConfig, RaceConfig, Recipe
 from multirate_core.errors import StoreError
-from multirate_core.events import Progress
-from multirate_core.store.queue import set_paused, take_turn
+from multirate_core.store.queue import set_paused
 from pages.components.state import field_key, period_key
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -39,19 +36,6 @@ MARKUP = "<img src=x onerror=alert(1)>"
 @pytest.fixture(autouse=True)
 def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-
-
-@pytest.fixture
-def running() -> Iterator[str]:
-    """A race that holds the CPU; this process is its worker, so nobody else gets the device."""
-    with races.open_store(home.store_path()) as store:
-        race_id = races.submit(store, replace(config(), device="cpu"), attend=True)
-        assert take_turn(store, race_id)
-        for lane in recorders(store, race_id):
-            lane.take(60)
-        races.record(store, race_id, [Progress(0.25, 80.0)])
-        yield race_id
-        races.finish(store, race_id, "stopped")
 
 
 def waiting_race() -> RaceConfig:

@@ -6,6 +6,8 @@ every run, so a board that no race can use (everything slow) stays on the screen
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from multirate_core.config import GroupSpec, RaceConfig
@@ -15,9 +17,11 @@ from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import files, links
 from multirate_core.partition.codes import assignment_from_codes, codes_of
 from multirate_core.partition.partition import Partition, resolve
+from multirate_core.partition.phases import rates_in_words
 from multirate_core.partition.presets import PRESETS, preset
 from pages.components import state
 from pages.components.board.layer_board import DIGITS, layer_board, set_codes
+from pages.components.board.rates import rates_popover, show_rates, with_rates_of
 from pages.components.text import plain
 
 GROUP_NAMES = ("fast", "slow", "third", "fourth", "fifth", "sixth")
@@ -57,11 +61,12 @@ def partition_panel(tree: LayerTree) -> Partition | None:
 
 
 def current_groups() -> tuple[GroupSpec, ...]:
-    """Return the groups with the periods that their widgets have now."""
-    return tuple(
-        GroupSpec(group.name, int(st.session_state.get(state.period_key(group.name)) or group.period))
-        for group in st.session_state.groups
-    )
+    """Return the groups with the periods that their widgets have now; at every step there is nothing to schedule."""
+    groups = []
+    for group in st.session_state.groups:
+        period = int(st.session_state.get(state.period_key(group.name)) or group.period)
+        groups.append(replace(group, period=period, phases=group.phases if period > 1 else ()))
+    return tuple(groups)
 
 
 def put(partition: Partition, tree: LayerTree) -> None:
@@ -69,6 +74,7 @@ def put(partition: Partition, tree: LayerTree) -> None:
     st.session_state.groups = partition.groups
     for group in partition.groups:
         st.session_state[state.period_key(group.name)] = group.period
+        show_rates(group)
     st.session_state.codes = codes_of(partition, tree)
     set_codes(state.BOARD, st.session_state.codes)
 
@@ -99,6 +105,8 @@ def _check_period(name: str) -> None:
     typed = st.session_state[key]
     if typed is not None and float(typed).is_integer() and 1 <= typed <= MAX_PERIOD:
         st.session_state.groups = current_groups()
+        for group in st.session_state.groups:
+            show_rates(group)
         return
     got = "nothing" if typed is None else f"{typed:g}"
     st.session_state.problems.append(f"k must be a whole number from 1 to {MAX_PERIOD:,}, got {got}.")
@@ -153,6 +161,10 @@ def _toolbar(tree: LayerTree) -> None:
         if len(st.session_state.groups) > 2:
             last = plain(st.session_state.groups[-1].name)
             st.button(f"Remove “{last}”", on_click=_remove_group, help="Its parameters go to the group before it.")
+        rates_popover(current_groups())
+    rates = [f"{group.name}: {rates_in_words(group)}" for group in current_groups() if rates_in_words(group)]
+    if rates:
+        st.caption(plain("; ".join(rates)))
 
 
 def _presets(tree: LayerTree) -> None:
@@ -165,7 +177,8 @@ def _presets(tree: LayerTree) -> None:
 
 def _apply_preset(name: str, tree: LayerTree) -> None:
     try:
-        put(preset(name, tree, _k(), int(st.session_state.get("in:last_n") or 3)), tree)
+        sorted_anew = preset(name, tree, _k(), int(st.session_state.get("in:last_n") or 3))
+        put(replace(sorted_anew, groups=with_rates_of(sorted_anew.groups, current_groups())), tree)
     except PartitionError as error:
         st.session_state.problems.append(str(error))
 
@@ -176,6 +189,7 @@ def _add_group() -> None:
     name = next(name for name in GROUP_NAMES if name not in used)
     period = min(2 * max(group.period for group in groups), MAX_PERIOD)
     st.session_state.groups = (*groups, GroupSpec(name, period))
+    show_rates(st.session_state.groups[-1])
 
 
 def _remove_group() -> None:

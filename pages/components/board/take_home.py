@@ -10,30 +10,8 @@ from multirate_core.errors import MultirateError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import files
 from pages.components.board.partition_panel import load_file
+from pages.components.board.snippet import snippet
 from pages.components.text import plain
-
-SNIPPET = """\
-from multirate_core.optim import MultirateSGD
-from multirate_core.partition.by_name import param_groups_by_rules
-
-# Period 1: a gradient at every step.
-# The first pattern that matches a parameter's name decides.
-PERIODS = {periods}
-RULES = [
-{rules}
-]
-
-# `model`, `loader` and `loss_fn` are your own.
-optimizer = MultirateSGD(
-    param_groups_by_rules(model, PERIODS, RULES),
-    lr={lr!r}, momentum={momentum!r}, weight_decay={weight_decay!r},
-    drift={drift!r},
-)
-for x, y in loader:
-    optimizer.zero_grad()
-    loss_fn(model(x), y).backward()
-    optimizer.step()
-"""
 
 
 def take_home(spec: PartitionSpec, config: RaceConfig | None, tree: LayerTree) -> None:
@@ -63,19 +41,6 @@ def _line(config: RaceConfig, tree: LayerTree) -> None:
         st.code(command_line(config, _file_name(tree)), language="sh", wrap_lines=True)
     if len(named) < len(config.arms):
         st.caption("Pinned partitions have no place on the command line: it races the other arms only.")
-
-
-def snippet(spec: PartitionSpec, config: RaceConfig) -> str:
-    """Return lines that run as they stand where `model`, `loader` and `loss_fn` exist."""
-    recipe = config.recipe
-    return SNIPPET.format(
-        periods={group.name: group.period for group in spec.groups},
-        rules="\n".join(f"    ({rule.pattern!r}, {rule.group!r})," for rule in spec.rules),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        drift=all(arm.drift for arm in config.arms),
-    )
 
 
 def _file(spec: PartitionSpec, tree: LayerTree) -> None:

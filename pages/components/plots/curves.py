@@ -50,11 +50,11 @@ class LaneCurve:
     """What one lane recorded so far.
 
     Args:
-        arm: name of its arm.
+        arm: title of its arm: its name, but "adamw" for the plain arm where that is the base rule.
         arm_index: place of the arm in the race.
         seed: of this lane.
         seed_index: place of the seed in the race.
-        groups: of the arm's partition, in the order of the bits of `due`; one group "all" for plain SGD.
+        groups: of the arm's partition, in the order of the bits of `due`; one group "all" for the plain arm.
         outcome: None while it runs.
         steps: done so far.
         epochs: done so far.
@@ -160,7 +160,7 @@ class _Recording:
     def _curve(self, config: RaceConfig, row: LaneRow, tested: list[Evaluated]) -> LaneCurve:
         place = [arm.name for arm in config.arms].index(row.arm)
         return LaneCurve(
-            arm=row.arm,
+            arm=config.title(row.arm),
             arm_index=place,
             seed=row.seed,
             seed_index=config.seeds.index(row.seed),

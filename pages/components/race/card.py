@@ -37,10 +37,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class ResultCard:
-    """What happened between SGD and another arm.
+    """What happened between the plain arm (SGD, or AdamW where that is the base rule) and another one.
 
     Args:
-        arm: the one that is held against SGD.
+        arm: the one that is held against the plain one.
         title: which arms.
         setting: what the numbers belong to: model, data, budget, and the arm's groups.
         caution: how much weight the numbers bear: "one run: no verdict".
@@ -59,7 +59,7 @@ class ResultCard:
 
 
 def result_cards(config: RaceConfig, lanes: Sequence[LaneRow], tests: Sequence[Evaluated]) -> tuple[ResultCard, ...]:
-    """Return one card for every arm beside plain SGD; one in all if the race has no other arm.
+    """Return one card for every arm beside the plain one; one in all if the race has no other arm.
 
     Args:
         config: of the race.
@@ -68,53 +68,58 @@ def result_cards(config: RaceConfig, lanes: Sequence[LaneRow], tests: Sequence[E
     """
     by_lane = {lane.lane: [test for test in tests if test.lane == lane.lane] for lane in lanes}
     arms = [arm.name for arm in config.arms if arm.name != REFERENCE] or [REFERENCE]
-    cards = [result_card(arm, setting_text(config, arm), answers_of(lanes, by_lane, arm), lanes) for arm in arms]
+    plain = config.title(REFERENCE)
+    cards = [result_card(arm, setting_text(config, arm), answers_of(lanes, by_lane, arm), lanes, plain) for arm in arms]
     return tuple(replace(card, notes=(*card.notes, *_too_short(config, card.arm, lanes))) for card in cards)
 
 
-def result_card(arm: str, setting: str, answers: ThreeAnswers | None, lanes: Sequence[LaneRow]) -> ResultCard:
+def result_card(
+    arm: str, setting: str, answers: ThreeAnswers | None, lanes: Sequence[LaneRow], plain: str = REFERENCE
+) -> ResultCard:
     """Return the card of one arm.
 
     Args:
         arm: its name.
         setting: what the numbers belong to.
-        answers: against SGD; None if the race has no such pair.
+        answers: against the plain arm; None if the race has no such pair.
         lanes: of the race; those of other arms are passed over.
+        plain: what people call the plain arm.
     """
     mine = [lane for lane in lanes if lane.arm in (arm, REFERENCE)]
-    notes = tuple(_note(lane) for lane in mine if lane.outcome in OUTCOMES)
+    notes = tuple(_note(lane, plain) for lane in mine if lane.outcome in OUTCOMES)
     if answers is None or arm == REFERENCE:
-        return ResultCard(arm, arm, setting, "nothing to compare", (), (), (_no_pair(arm), *notes))
+        title = plain if arm == REFERENCE else arm
+        return ResultCard(arm, title, setting, "nothing to compare", (), (), (_no_pair(arm, plain), *notes))
     if answers.seeds == 0:
         missing = "At no seed did both arms reach their end, so there is no comparison."
-        title = f"{arm} and {REFERENCE}"
+        title = f"{arm} and {plain}"
         return ResultCard(arm, title, setting, answers.caution, (), (), (missing, *notes))
-    found = (_equal_epochs(arm, answers.equal_epochs), _to_target(arm, answers.to_target, answers.seeds))
-    three = (*found, _equal_seconds(arm, answers.equal_seconds))
+    found = (_equal_epochs(arm, plain, answers.equal_epochs), _to_target(arm, plain, answers.to_target, answers.seeds))
+    three = (*found, _equal_seconds(arm, plain, answers.equal_seconds))
     sweep = tuple((row.target, row.speedup) for row in answers.to_target)
-    return ResultCard(arm, f"{arm} and {REFERENCE}", setting, answers.caution, three, sweep, notes)
+    return ResultCard(arm, f"{arm} and {plain}", setting, answers.caution, three, sweep, notes)
 
 
-def _equal_epochs(arm: str, answer: EqualEpochs | None) -> Answer:
+def _equal_epochs(arm: str, plain: str, answer: EqualEpochs | None) -> Answer:
     question = "How long did the same epochs take?"
     if answer is None:
         return Answer(question, (), "One of the two took no step.")
-    figures = ((_seconds(answer.other_seconds), arm), (_seconds(answer.sgd_seconds), REFERENCE))
-    ratio = f"{REFERENCE}'s time is {answer.speedup:.2f} times {arm}'s"
+    figures = ((_seconds(answer.other_seconds), arm), (_seconds(answer.sgd_seconds), plain))
+    ratio = f"{plain}'s time is {answer.speedup:.2f} times {arm}'s"
     epochs = f"{number(answer.epochs, 4)} epoch{'s' * (answer.epochs != 1)}"
     return Answer(question, figures, f"Training time for {epochs}: {ratio}.")
 
 
-def _to_target(arm: str, rows: Sequence[ToTarget], seeds: int) -> Answer:
+def _to_target(arm: str, plain: str, rows: Sequence[ToTarget], seeds: int) -> Answer:
     question = "How long to reach a given accuracy?"
     reached = [row for row in rows if row.speedup is not None]
     if not reached:
         everywhere = "" if seeds == 1 else " at every seed"
-        return Answer(question, (), f"No target was reached by both {arm} and {REFERENCE}{everywhere}.")
+        return Answer(question, (), f"No target was reached by both {arm} and {plain}{everywhere}.")
     ratios = [row.speedup for row in reached if row.speedup is not None]
     low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
     value = f"{low}×" if low == high else f"{low}× to {high}×"
-    figures = ((value, f"{REFERENCE}'s speed, by target (below 1×: slower)"), *_to_best(rows[-1], seeds))
+    figures = ((value, f"{plain}'s speed, by target (below 1×: slower)"), *_to_best(plain, rows[-1], seeds))
     span = f"from {percent(reached[0].target)} to {percent(reached[-1].target)}"
     where = span if len(reached) > 1 else f"of {percent(reached[0].target)}"
     missed = list(dict.fromkeys(percent(row.target) for row in rows if row.speedup is None))
@@ -123,47 +128,53 @@ def _to_target(arm: str, rows: Sequence[ToTarget], seeds: int) -> Answer:
     return Answer(question, figures, f"{arm}'s speed for targets {where}.{rest}")
 
 
-def _to_best(row: ToTarget, seeds: int) -> tuple[tuple[str, str], ...]:
+def _to_best(plain: str, row: ToTarget, seeds: int) -> tuple[tuple[str, str], ...]:
     """Return the figure of the highest target, the best of SGD at every seed; () where nobody needed any time."""
-    best = f"{REFERENCE}'s best, {percent(row.target)}"
+    best = f"{plain}'s best, {percent(row.target)}"
     if seeds > 1:
-        best = f"what {REFERENCE} reached at every seed, {percent(row.target)}"
+        best = f"what {plain} reached at every seed, {percent(row.target)}"
     if row.other_seconds is None:
         found = f"reached at {row.other_seeds} of {seeds} seeds:" if row.other_seeds else "never reached"
         return ((found, best),)
     return () if row.speedup is None else ((f"{row.speedup:.2f}×", f"to {best}"),)
 
 
-def _equal_seconds(arm: str, answer: EqualSeconds | None) -> Answer:
+def _equal_seconds(arm: str, plain: str, answer: EqualSeconds | None) -> Answer:
     question = "How accurate after the same time?"
     if answer is None:
         return Answer(question, (), "One of the two took no step.")
-    figures = ((percent(answer.other), arm), (percent(answer.sgd), REFERENCE))
+    figures = ((percent(answer.other), arm), (percent(answer.sgd), plain))
     points = abs(round(answer.other * 100, 1) - round(answer.sgd * 100, 1))  # of the figures as they are shown
     after = f"Test accuracy after {_seconds(answer.seconds)} of training each"
     return Answer(question, figures, f"{after}: {points:.1f} points apart.")
 
 
-def _note(lane: LaneRow) -> str:
+def _note(lane: LaneRow, plain: str) -> str:
     # What a stopped lane has to say is what stands here anyway.
     message = f" {lane.message}" if lane.message and lane.outcome != "stopped" else ""
-    return f"{lane.arm}, seed {lane.seed}: {OUTCOMES[lane.outcome or '']} after {lane.steps} steps.{message}"
+    name = plain if lane.arm == REFERENCE else lane.arm
+    return f"{name}, seed {lane.seed}: {OUTCOMES[lane.outcome or '']} after {lane.steps} steps.{message}"
 
 
 def _too_short(config: RaceConfig, name: str, lanes: Sequence[LaneRow]) -> list[str]:
-    """Say so if a multirate arm never came round its cycle: its times are then hardly those of multirate."""
-    steps = [lane.steps for lane in lanes if lane.arm == name]
-    arms = [arm for arm in config.arms if arm.name == name and arm.kind == "multirate" and arm.partition]
-    longest = max((group.period for arm in arms if arm.partition for group in arm.partition.groups), default=0)
-    if not steps or max(steps) >= longest:
+    """Say so if a multirate arm never came round its cycle, or never to its own k: its times then say little."""
+    mine = [lane for lane in lanes if lane.arm == name]
+    partitions = [arm.partition for arm in config.arms if arm.name == name and arm.kind == "multirate"]
+    groups = [group for partition in partitions if partition for group in partition.groups]
+    longest = max((group.period for group in groups), default=0)
+    steps, epochs = max((lane.steps for lane in mine), default=0), max((lane.epochs for lane in mine), default=0.0)
+    if not mine or not groups:
         return []
-    return [f"{name} took {max(steps)} steps, fewer than its longest period of {longest}: its times say little."]
+    if steps < longest:
+        return [f"{name} took {steps} steps, fewer than its longest period of {longest}: its times say little."]
+    waiting = [group for group in groups if group.phases and sum(length for length, _ in group.phases) >= epochs]
+    return [f"{name} ended before the schedule for {group.name} came to k = {group.period}." for group in waiting]
 
 
-def _no_pair(arm: str) -> str:
+def _no_pair(arm: str, plain: str) -> str:
     if arm == REFERENCE:
-        return f"The race had no arm beside {REFERENCE}, so there is nothing to compare it with."
-    return f"The race had no arm named {REFERENCE}, so there is nothing to compare {arm} with."
+        return f"The race had no arm beside {plain}, so there is nothing to compare it with."
+    return f"The race had no arm named {plain}, so there is nothing to compare {arm} with."
 
 
 def _seconds(value: float) -> str:

@@ -38,7 +38,7 @@ def race_result(row: RaceRow) -> None:
     for number, card in enumerate(result_cards(row.config, lanes, tests)):
         _card(card, places[card.arm], f"{row.id}-{number}")
     with st.expander("Where the time went, and what it ran on"):
-        st.dataframe([_clock(lane) for lane in lanes], hide_index=True)
+        st.dataframe([_clock(lane, row.config.title(lane.arm)) for lane in lanes], hide_index=True)
         facts = [{"What": name, "Value": value} for name, value in row.environment.items() if name != "notes"]
         st.dataframe(facts, hide_index=True)
         for note in row.environment.get("notes", "").splitlines():
@@ -62,6 +62,6 @@ def _card(card: ResultCard, place: int, key: str) -> None:
                 sweep_plot(card.sweep, place, key=f"sweep-{key}")
 
 
-def _clock(lane: LaneRow) -> dict[str, object]:
+def _clock(lane: LaneRow, title: str) -> dict[str, object]:
     shown = {title: round(lane.clock[name], 2) for name, title in CLOCK_TITLES.items() if name in lane.clock}
-    return {"arm": lane.arm, "seed": lane.seed, "steps": lane.steps, **shown, "outcome": lane.outcome}
+    return {"arm": title, "seed": lane.seed, "steps": lane.steps, **shown, "outcome": lane.outcome}

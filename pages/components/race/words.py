@@ -8,11 +8,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from multirate_core.config import ArmConfig, GroupSpec, PartitionSpec, RaceConfig
+from multirate_core.config import BASE_TITLES, ArmConfig, GroupSpec, PartitionSpec, RaceConfig
 from multirate_core.config_json import to_dict
 from multirate_core.data.catalog import DATASETS
 from multirate_core.events import Evaluated
 from multirate_core.models.catalog import MODELS
+from multirate_core.partition.phases import rates_in_words
 from multirate_core.store import LaneRow, RaceRow
 from pages.components.text import duration
 
@@ -58,7 +59,7 @@ def arms_text(config: RaceConfig) -> str:
     for arm in config.arms:
         groups = arm.partition.groups if arm.partition and arm.kind == "multirate" else ()
         periods = f" ({', '.join(str(group.period) for group in groups)})" if groups else ""
-        words.append(arm.name + periods)
+        words.append(config.title(arm.name) + periods)
     return ", ".join(words)
 
 
@@ -67,8 +68,25 @@ def setting_text(config: RaceConfig, arm: str) -> str:
     model, data = MODELS.get(config.model.name), DATASETS.get(config.data.name)
     model_title = model.title if model else config.model.name
     data_title = data.title if data else config.data.name
-    groups = [words for each in config.arms if each.name == arm for words in _groups_in_words(each)]
-    return "; ".join([f"{model_title} on {data_title}, {budget_text(config)}", *groups])
+    own = [each for each in config.arms if each.name == arm]
+    groups = [words for each in own for words in _groups_in_words(each)]
+    what = [f"{model_title} on {data_title}", budget_text(config), *_ways(config, own)]
+    return "; ".join([", ".join(what), *groups])
+
+
+def _ways(config: RaceConfig, arms: Sequence[ArmConfig]) -> list[str]:
+    """Return base rule and ways of computing that are not the usual ones: ["AdamW", "bf16"]."""
+    recipe, execution = config.recipe, config.execution
+    lean = execution.memory == "lean" and any(arm.kind == "multirate" for arm in arms)
+    ways = {
+        BASE_TITLES[recipe.base]: recipe.base != "sgd",
+        "Nesterov": recipe.nesterov,
+        execution.precision: execution.precision != "float32",
+        "channels last": execution.channels_last,
+        "compiled": execution.compile,
+        "lean": lean,
+    }
+    return [words for words, used in ways.items() if used]
 
 
 def fast_text(config: RaceConfig) -> str:
@@ -100,7 +118,7 @@ def table_row(row: RaceRow) -> dict[str, Any]:
         "Fast": fast_text(row.config),
         "Budget": budget_text(row.config),
         "Seeds": len(row.config.seeds),
-        "SGD accuracy": _mean(lanes, row.config, "sgd"),
+        "Plain accuracy": _mean(lanes, row.config, "sgd"),
         "Multirate accuracy": _mean(lanes, row.config, "multirate"),
         "Time ratio": _time_ratio(lanes, row.config),
     }
@@ -134,9 +152,11 @@ def _groups_in_words(arm: ArmConfig) -> list[str]:
 
 def _group_in_words(arm: ArmConfig, partition: PartitionSpec, group: GroupSpec) -> str:
     patterns = _patterns_in_words(partition, [group.name])
+    frozen = arm.kind == "frozen" and group.period > 1
+    rates = "" if frozen or not rates_in_words(group) else f" ({rates_in_words(group)})"
     if group.period == 1:
-        return f"{group.name}: {patterns}"
-    pace = "frozen" if arm.kind == "frozen" else f"every {group.period} steps"
+        return f"{group.name}{rates}: {patterns}"
+    pace = "frozen" if frozen else f"every {group.period} steps{rates}"
     return f"{group.name} {pace}" if patterns == _REST else f"{group.name} {pace}: {patterns}"
 
 
@@ -196,7 +216,7 @@ def _mean(lanes: Sequence[Mapping[str, Any]], config: RaceConfig, kind: str) -> 
 
 
 def _time_ratio(lanes: Sequence[Mapping[str, Any]], config: RaceConfig) -> float | None:
-    """Return multirate's training seconds per step over SGD's; None before both ended."""
+    """Return multirate's training seconds per step over the plain arm's; None before both ended."""
     ratio = []
     for kind in ("multirate", "sgd"):
         own = _of_kind(lanes, config, kind)
