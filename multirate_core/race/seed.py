@@ -94,8 +94,9 @@ class SeedRace:
     def _score(self, lane: Lane) -> Score:
         """Test a lane; what has to be compiled for it is charged apart."""
         batch_size = self._config.recipe.batch_size
-        with self.timeline.measure(lane.number, "compiling"):
-            lane.compile_evaluation(self._test, batch_size)
+        if self._config.execution.compile:
+            with self.timeline.measure(lane.number, "compiling"):
+                lane.compile_evaluation(self._test, batch_size)
         with self.timeline.measure(lane.number, "evaluation"):
             return lane.evaluate(self._test, batch_size)
 
