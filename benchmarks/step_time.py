@@ -18,7 +18,7 @@ from benchmarks.figures import Figure, Result, Target
 from benchmarks.networks import NETWORKS, Network
 from multirate_core.machine import usable_cores
 from multirate_core.optim import MultirateSGD
-from multirate_core.optim.multirate import move
+from multirate_core.optim.drift import move
 
 PARTITIONS = ("head", "block + head")
 PERIODS = (2, 5, 10, 20)

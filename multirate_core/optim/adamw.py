@@ -15,7 +15,8 @@ from torch import Tensor
 from multirate_core.checks import require_number
 from multirate_core.errors import ConfigError
 from multirate_core.optim.checks import ParamGroup
-from multirate_core.optim.multirate import MultirateOptimizer, State, in_one_call
+from multirate_core.optim.drift import in_one_call
+from multirate_core.optim.multirate import MultirateOptimizer, State
 
 
 def adamw_direction(

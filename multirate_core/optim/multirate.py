@@ -29,6 +29,7 @@ from multirate_core.optim.checks import (
     require_usable,
 )
 from multirate_core.optim.compiling import notice_flags
+from multirate_core.optim.drift import move
 
 State = dict[str, Any]
 
@@ -317,27 +318,6 @@ class MultirateOptimizer(torch.optim.Optimizer):
         require_usable(group, positions, type(self).__name__)
         require_same_tensors(group, positions, self.state)
         return positions
-
-
-def move(theta: list[Tensor], u: list[Tensor], step_size: float, foreach: bool | None) -> None:
-    """Move θ := θ − step_size·u in place: one pass over the memory of both lists.
-
-    Args:
-        theta: parameters, any shapes.
-        u: one direction per parameter.
-        step_size: h/k for one step, h for a whole cycle.
-        foreach: one call for all tensors; None decides by their types, False calls once per tensor.
-    """
-    if in_one_call(theta, foreach):
-        torch._foreach_add_(theta, u, alpha=-step_size)
-    else:
-        for theta_i, u_i in zip(theta, u, strict=True):
-            theta_i.add_(u_i, alpha=-step_size)
-
-
-def in_one_call(theta: list[Tensor], foreach: bool | None) -> bool:
-    """Return whether torch's multi-tensor calls are used; tensor subclasses may not know them."""
-    return all(type(weight) in (Tensor, nn.Parameter) for weight in theta) if foreach is None else foreach
 
 
 def _is_due(group: ParamGroup) -> bool:

@@ -136,7 +136,7 @@ def races(draw: st.DrawFn) -> RaceConfig:
     )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=races())
 def test_the_line_makes_an_equal_configuration(config: RaceConfig, tmp_path: Path) -> None:
     specs = [arm.partition for arm in config.arms if arm.partition is not None]
