@@ -3,6 +3,7 @@
 Caveats first. In the middle of a cycle the model holds the fast copy: evaluate inside `with optimizer.averaged():`.
 BatchNorm's running statistics are those of the fast copy's forwards; recompute them for the mean before evaluation
 (`torch.optim.swa_utils.update_bn`), or use a norm without statistics.
+In our small experiment the source's effect was not seen (docs/measurements.md).
 """
 
 from __future__ import annotations
