@@ -97,6 +97,20 @@ def test_a_copied_or_pickled_pair_continues_bit_for_bit(rule: Rule, duplicate: C
 
 
 @each_rule
+def test_a_state_handed_over_without_a_file_shares_no_tensor_with_its_source(rule: Rule) -> None:
+    model, fresh, alone, data = small_net(), small_net(), small_net(), batches(10)
+    optimizer, restored = rule.optimizer(model, (1, 3)), rule.optimizer(fresh, (1, 3))
+    train(model, optimizer, data[:2])
+    fresh.load_state_dict(model.state_dict())
+    restored.load_state_dict(optimizer.state_dict())
+    for batch in data[2:]:
+        assert train(fresh, restored, [batch]) == train(model, optimizer, [batch])
+    train(alone, rule.optimizer(alone, (1, 3)), data)
+    assert_same_weights(model, alone)
+    assert_same_weights(fresh, alone)
+
+
+@each_rule
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
 def test_an_optimiser_that_was_loaded_copied_or_pickled_before_can_be_loaded_again(
     rule: Rule, duplicate: Callable
