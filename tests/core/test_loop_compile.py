@@ -55,7 +55,7 @@ def blocks() -> Blocks:
 def step_beside_eager(
     rule: Rule, make: Make, periods: Sequence[int], data: Sequence[Batch], backend: Backend
 ) -> Iterator[nn.Module]:
-    """Train a compiled and an eager network in turn, compare the gradients, and yield the former's module at each step."""
+    """Train a compiled and an eager network in turn, compare gradients, yield the former's module."""
     eager, model = make(), make()
     networks = (eager, torch.compile(model, backend=backend))
     pairs = [(network, rule.optimizer(inner, periods)) for network, inner in zip(networks, (eager, model), strict=True)]
