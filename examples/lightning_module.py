@@ -58,7 +58,7 @@ def make_trainer(**arguments: Any) -> lightning.Trainer:
     options = {
         "accelerator": "cpu",
         "max_epochs": 5,
-        "gradient_clip_val": 1.0,
+        "gradient_clip_val": 0.3,
         "logger": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

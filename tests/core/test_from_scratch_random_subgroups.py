@@ -13,6 +13,8 @@ from multirate_core.from_scratch import random_subgroups as module
 from multirate_core.from_scratch.random_subgroups import draw_active
 from multirate_core.from_scratch.reference import train_random_subgroups
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("period", [1, 2, 5])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

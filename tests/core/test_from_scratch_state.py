@@ -17,6 +17,8 @@ from torch import nn
 from multirate_core.errors import ConfigError, MultirateError, PartitionError
 from multirate_core.from_scratch import RandomSubgroupsSGD, TwoCopiesSGD
 
+pytestmark = pytest.mark.slow
+
 KINDS: list[Any] = [RandomSubgroupsSGD, TwoCopiesSGD]
 OPTIONS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2, "period": 3}
 both = pytest.mark.parametrize("kind", KINDS)

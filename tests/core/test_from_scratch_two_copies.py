@@ -11,6 +11,8 @@ from torch import nn
 from multirate_core.from_scratch import TwoCopiesSGD
 from multirate_core.from_scratch.reference import train_two_copies
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("period", [1, 2, 5])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])

@@ -15,6 +15,8 @@ from multirate_core.lean import make_lean
 from multirate_core.lean.block import LeanBlock
 from multirate_core.optim import MultirateAdamW, MultirateSGD
 
+pytestmark = pytest.mark.slow
+
 RESIDUAL = CASES[0]
 NAMED = {case.name: case for case in CASES}
 

@@ -17,6 +17,8 @@ from multirate_core.lean.lean import remove_lean
 from multirate_core.lean.state import SMALL_BUFFER, BlockState
 from multirate_core.optim import MultirateSGD
 
+pytestmark = pytest.mark.slow
+
 
 class Counter:
     """Counts how often the convolutions inside the blocks run."""

@@ -13,6 +13,8 @@ from loop_cases import ADAMW, NESTEROV, Rule, each_rule, each_split, flags, loss
 from optim_cases import assert_same_weights, batches, small_net, train
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 DEVICES = [
     "cpu",
     pytest.param(
@@ -33,26 +35,25 @@ def through_a_file(value: object, device: str = "cpu") -> dict:
 @each_split
 @pytest.mark.parametrize("drift", [True, False])
 @pytest.mark.parametrize("cleared", [True, False])
-@pytest.mark.parametrize("steps", [0, 1, 2, 3, 5, 6])
 def test_a_state_saved_in_mid_cycle_continues_bit_for_bit(
-    rule: Rule, periods: Sequence[int], drift: bool, cleared: bool, steps: int
+    rule: Rule, periods: Sequence[int], drift: bool, cleared: bool
 ) -> None:
-    model, data = small_net(), batches(16)
-    optimizer = rule.optimizer(model, periods, drift=drift)
-    train(model, optimizer, data[:steps])
-    if cleared:
-        optimizer.zero_grad()  # between the two, directions that are about to be replaced are free already
-    saved = through_a_file({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-    fresh = small_net()
-    restored = rule.optimizer(fresh, periods, lr=1.0)
-    fresh.load_state_dict(saved["model"])
-    restored.load_state_dict(saved["optimizer"])
-    assert restored.due_groups == optimizer.due_groups
-    assert flags(fresh) == flags(model)
-    for batch in data[steps:]:
-        assert train(fresh, restored, [batch]) == train(model, optimizer, [batch])
-        assert restored.last_refreshed == optimizer.last_refreshed
-    assert_same_weights(fresh, model)
+    data = batches(12)
+    for steps in (0, 1, 2, 3, 5, 6):
+        model, fresh = small_net(), small_net()
+        optimizer, restored = rule.optimizer(model, periods, drift=drift), rule.optimizer(fresh, periods, lr=1.0)
+        train(model, optimizer, data[:steps])
+        if cleared:
+            optimizer.zero_grad()  # between the two, directions that are about to be replaced are free already
+        saved = through_a_file({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
+        fresh.load_state_dict(saved["model"])
+        restored.load_state_dict(saved["optimizer"])
+        assert restored.due_groups == optimizer.due_groups
+        assert flags(fresh) == flags(model)
+        for batch in data[steps:]:
+            assert train(fresh, restored, [batch]) == train(model, optimizer, [batch])
+            assert restored.last_refreshed == optimizer.last_refreshed
+        assert_same_weights(fresh, model)
 
 
 @each_rule
@@ -94,6 +95,20 @@ def test_a_copied_or_pickled_pair_continues_bit_for_bit(rule: Rule, duplicate: C
     for batch in data[steps:]:  # in turn: a shared direction or moment would show
         assert train(other_model, other, [batch]) == train(model, optimizer, [batch])
     assert_same_weights(other_model, model)
+
+
+@each_rule
+def test_a_state_handed_over_without_a_file_shares_no_tensor_with_its_source(rule: Rule) -> None:
+    model, fresh, alone, data = small_net(), small_net(), small_net(), batches(10)
+    optimizer, restored = rule.optimizer(model, (1, 3)), rule.optimizer(fresh, (1, 3))
+    train(model, optimizer, data[:2])
+    fresh.load_state_dict(model.state_dict())
+    restored.load_state_dict(optimizer.state_dict())
+    for batch in data[2:]:
+        assert train(fresh, restored, [batch]) == train(model, optimizer, [batch])
+    train(alone, rule.optimizer(alone, (1, 3)), data)
+    assert_same_weights(model, alone)
+    assert_same_weights(fresh, alone)
 
 
 @each_rule

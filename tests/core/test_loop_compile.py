@@ -16,6 +16,8 @@ from torch._dynamo.utils import counters
 
 from multirate_core.optim import compiling
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[[], nn.Module]
 Backend = str | CompileCounterWithBackend
 
@@ -55,7 +57,7 @@ def blocks() -> Blocks:
 def step_beside_eager(
     rule: Rule, make: Make, periods: Sequence[int], data: Sequence[Batch], backend: Backend
 ) -> Iterator[nn.Module]:
-    """Train a compiled and an eager network in turn, compare the gradients, and yield the former's module at each step."""
+    """Train a compiled and an eager network in turn, compare gradients, yield the former's module."""
     eager, model = make(), make()
     networks = (eager, torch.compile(model, backend=backend))
     pairs = [(network, rule.optimizer(inner, periods)) for network, inner in zip(networks, (eager, model), strict=True)]

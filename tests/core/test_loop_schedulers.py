@@ -111,9 +111,8 @@ def test_groups_of_their_own_rates_keep_their_ratio() -> None:
 
 @each_rule
 @each_scheduler
-@pytest.mark.parametrize("steps", [4, 6])
-def test_optimiser_and_scheduler_saved_in_mid_cycle_continue_bit_for_bit(rule: Rule, make: Make, steps: int) -> None:
-    model, data = small_net(), batches(STEPS)
+def test_optimiser_and_scheduler_saved_in_mid_cycle_continue_bit_for_bit(rule: Rule, make: Make) -> None:
+    model, data, steps = small_net(), batches(STEPS), 6
     optimizer = rule.optimizer(model, (1, 5))
     scheduler = make(optimizer)
     for batch in data[:steps]:

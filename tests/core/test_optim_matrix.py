@@ -12,6 +12,8 @@ from torch import nn
 from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD
 from multirate_core.optim.reference import ReferenceAdamWGroup, ReferenceGroup, train_multirate, train_multirate_adamw
 
+pytestmark = pytest.mark.slow
+
 DATA = batches(30, dtype=torch.float64)
 
 
