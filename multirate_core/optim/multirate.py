@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -60,10 +61,11 @@ class MultirateOptimizer(torch.optim.Optimizer):
         notice_flags()  # a copy that came out of a file, in a process of its own
 
     @classmethod
+    @abstractmethod
     def _require_rule(cls, group: ParamGroup) -> None:
         """Raise ConfigError unless the options of the base rule are in range."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _directions(
         self, group: ParamGroup, theta: list[Tensor], gradient: list[Tensor], states: list[State]
     ) -> list[Tensor]:
@@ -71,7 +73,6 @@ class MultirateOptimizer(torch.optim.Optimizer):
 
         A returned tensor may be that of a state or of `gradient`; it is then the same object.
         """
-        raise NotImplementedError
 
     def add_param_group(self, param_group: ParamGroup) -> None:
         """Add a group, due at the next step; the caller's dict is copied, never written to.
