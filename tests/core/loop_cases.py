@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD
 
 Change = Callable[[list[Tensor]], object]
-PERIODS = ((1, 3), (1, 2, 6))
 
 
 @dataclass(frozen=True)
@@ -70,10 +69,19 @@ SGD = Rule(MultirateSGD, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 1e-2
 NESTEROV = Rule(MultirateSGD, torch.optim.SGD, {"momentum": 0.9, "weight_decay": 1e-2, "nesterov": True})
 ADAMW = Rule(MultirateAdamW, torch.optim.AdamW, {"betas": (0.8, 0.95), "weight_decay": 0.1})
 
+# The quick tests take the rules that differ most and the richer split; `make test` takes all.
 each_rule = pytest.mark.parametrize(
-    "rule", [pytest.param(SGD, id="sgd"), pytest.param(NESTEROV, id="nesterov"), pytest.param(ADAMW, id="adamw")]
+    "rule",
+    [
+        pytest.param(SGD, id="sgd"),
+        pytest.param(NESTEROV, id="nesterov", marks=pytest.mark.slow),
+        pytest.param(ADAMW, id="adamw"),
+    ],
 )
-each_split = pytest.mark.parametrize("periods", PERIODS, ids=["two-groups", "three-groups"])
+each_split = pytest.mark.parametrize(
+    "periods",
+    [pytest.param((1, 3), id="two-groups", marks=pytest.mark.slow), pytest.param((1, 2, 6), id="three-groups")],
+)
 
 
 def loss_of(model: nn.Module, batch: Batch) -> Tensor:

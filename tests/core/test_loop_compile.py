@@ -88,7 +88,7 @@ def kinds_of_steps(periods: Sequence[int], steps: int) -> list[int]:
 @pytest.mark.parametrize(
     ("rule", "periods"),
     [
-        pytest.param(SGD, (1, 2, 6), id="sgd-1-2-6"),
+        pytest.param(SGD, (1, 2, 6), id="sgd-1-2-6", marks=pytest.mark.slow),
         pytest.param(SGD, (1, 3), id="sgd-1-3", marks=pytest.mark.slow),
         pytest.param(SGD, (1, 2, 3), id="sgd-1-2-3", marks=pytest.mark.slow),
         pytest.param(ADAMW, (1, 3), id="adamw-1-3", marks=pytest.mark.slow),

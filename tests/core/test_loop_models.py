@@ -16,7 +16,9 @@ from torch.utils.checkpoint import checkpoint
 TOKENS = 11
 # A bias before a norm has no gradient but rounding, which AdamW would blow up to full size without this epsilon.
 SOFT_ADAMW = replace(ADAMW, options={**ADAMW.options, "eps": 1e-3})
-both_rules = pytest.mark.parametrize("rule", [SGD, SOFT_ADAMW], ids=["sgd", "adamw"])
+both_rules = pytest.mark.parametrize(
+    "rule", [pytest.param(SGD, id="sgd", marks=pytest.mark.slow), pytest.param(SOFT_ADAMW, id="adamw")]
+)
 
 
 class Recurrent(nn.Module):

@@ -40,7 +40,11 @@ SCHEDULERS: dict[str, Make] = {
     "one cycle of momentum": one_cycle_of_momentum,
     "warm-up, then cosine": warm_up_then_cosine,
 }
-each_scheduler = pytest.mark.parametrize("make", SCHEDULERS.values(), ids=SCHEDULERS.keys())
+QUICK = ("cosine", "one cycle of momentum")  # the others only by `make test`
+each_scheduler = pytest.mark.parametrize(
+    "make",
+    [pytest.param(make, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, make in SCHEDULERS.items()],
+)
 
 
 def recorded(rule: Rule, make: Make) -> list[dict[str, Any]]:
