@@ -22,7 +22,7 @@ from multirate_core.optim.drift import move
 
 PARTITIONS = ("head", "block + head")
 PERIODS = (2, 5, 10, 20)
-ROUNDS, PAIRS, DRIFTS = 7, 15, 21
+ROUNDS, PAIRS, DRIFTS = 4, 8, 21
 MOST_FAST_PARTS = 6  # of the ideal fast step, beside one cycle
 BATCHES = (16, 64, 256)
 OPTIONS = {"lr": 1e-4, "momentum": 0.9}
