@@ -89,10 +89,8 @@ class CompiledCalls:
 
 def require_compiler(device: torch.device) -> None:
     """Raise ConfigError unless networks can be compiled for this device here."""
-    if tuple(map(int, torch.__version__.split(".")[:2])) < (
-        2,
-        7,
-    ):  # it reuses graphs after requires_grad has changed, and no setting prevents it
+    major, minor = torch.__version__.split(".")[:2]
+    if (int(major), int(minor)) < (2, 7):  # it reuses graphs after requires_grad changed, and no setting prevents it
         raise ConfigError(f"compile needs torch 2.7 or newer, got {torch.__version__}. Update it, or turn compile off.")
     if device.type == "mps":
         raise ConfigError("compile is for cpu and cuda, got mps. Turn compile off.")
