@@ -48,7 +48,8 @@ def main(epochs: int = 5) -> float:
             with accelerator.accumulate(model):
                 loss = nn.functional.cross_entropy(model(images), labels)
                 accelerator.backward(loss)
-                accelerator.clip_grad_norm_(model.parameters(), 0.3)
+                if accelerator.sync_gradients:  # the gradient of this step is complete
+                    accelerator.clip_grad_norm_(model.parameters(), 0.3)
                 optimizer.step()
                 optimizer.zero_grad()
             losses.append(loss.item())

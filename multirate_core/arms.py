@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from torch import nn
 
 from multirate_core.config import ArmConfig, Recipe
 from multirate_core.errors import ConfigError, PartitionError
-from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD, PeriodSchedule
+from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD, PeriodSchedule, phases_in_steps
 from multirate_core.partition import Partition, param_groups
 
 
@@ -84,7 +84,7 @@ def _multirate(optimizer: MultirateOptimizer, partition: Partition, steps_per_ep
     made = ArmOptimizer(optimizer, names, due, cycle, optimizer.all_gradients)
     present = {group["name"] for group in optimizer.param_groups}
     phases = {
-        group.name: _in_steps(group.phases, steps_per_epoch)
+        group.name: phases_in_steps(group.phases, steps_per_epoch)
         for group in partition.groups
         if group.phases and group.name in present
     }
@@ -100,17 +100,6 @@ def _move_on(schedule: PeriodSchedule, optimizer: MultirateOptimizer) -> None:
     schedule.step()
     if before != [group["period"] for group in optimizer.param_groups]:
         optimizer.zero_grad()
-
-
-def _in_steps(phases: Sequence[tuple[float, int]], steps_per_epoch: int) -> list[tuple[int, int]]:
-    """Return (steps, period) pairs; the ends of the phases are rounded, so that no error adds up. Each has a step."""
-    done, epochs, pairs = 0, 0.0, []
-    for length, period in phases:
-        epochs += length
-        end = max(done + 1, round(epochs * steps_per_epoch))
-        pairs.append((end - done, period))
-        done = end
-    return pairs
 
 
 def _frozen(model: nn.Module, partition: Partition, groups: list[dict[str, Any]], recipe: Recipe) -> ArmOptimizer:

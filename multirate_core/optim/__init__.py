@@ -2,7 +2,7 @@
 
 from multirate_core.optim.adamw import MultirateAdamW, adamw_direction
 from multirate_core.optim.multirate import MultirateOptimizer
-from multirate_core.optim.periods import PeriodSchedule
+from multirate_core.optim.periods import PeriodSchedule, phases_in_steps
 from multirate_core.optim.sgd import MultirateSGD, sgd_direction
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "MultirateSGD",
     "PeriodSchedule",
     "adamw_direction",
+    "phases_in_steps",
     "sgd_direction",
 ]

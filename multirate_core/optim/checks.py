@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ParamGroup: TypeAlias = dict[str, Any]
 RequireRule: TypeAlias = Callable[[ParamGroup], None]
 
-PLACE = ("steps_since_refresh", "drifting", "frozen")  # where a group is in its cycle, saved with the options
+PLACE = ("steps_since_refresh", "drifting", "jumped", "frozen")  # where a group is in its cycle, saved with the options
 # Set by torch (names) and by its schedulers when they resume; everything else would be a typo without effect.
 ALSO_ALLOWED = ("params", "param_names", "name", "initial_lr")
 
@@ -120,19 +120,18 @@ def require_same_tensors(group: ParamGroup, positions: Iterable[int], state: Map
         if weight not in state:
             continue
         for value in state[weight].values():
-            if not isinstance(value, Tensor):
-                continue
-            theirs, ours = (value.shape, value.dtype, value.device), (weight.shape, weight.dtype, weight.device)
-            if theirs != ours:
+            if isinstance(value, Tensor) and not (
+                value.dtype is weight.dtype and value.device == weight.device and value.shape == weight.shape
+            ):
                 _, label, _ = labelled_parameters(group)[i]
                 raise ConfigError(
-                    f"{label} was changed after the optimiser had begun: its state has {_words(*theirs)}, the "
-                    f"parameter {_words(*ours)}. Move or convert the model first, then build the optimiser."
+                    f"{label} was changed after the optimiser had begun: its state has {_words(value)}, the "
+                    f"parameter {_words(weight)}. Move or convert the model first, then build the optimiser."
                 )
 
 
-def _words(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> str:
-    return f"shape {tuple(shape)}, {str(dtype).removeprefix('torch.')} on {device}"
+def _words(tensor: Tensor) -> str:
+    return f"shape {tuple(tensor.shape)}, {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
 def require_covers(groups: Sequence[ParamGroup], model: nn.Module) -> None:
@@ -226,8 +225,9 @@ def _require_same_shapes(
 ) -> None:
     """Raise unless every saved tensor fits its parameter and every drifting parameter has a direction."""
     positions = range(len(group["params"]))
-    since, drifting = saved["steps_since_refresh"], saved["drifting"] or []
-    if not all(i in positions for i in (*drifting, *saved["frozen"])) or (since is not None and since < 1):
+    drifting, counts = saved["drifting"] or [], (saved["steps_since_refresh"], saved["jumped"])
+    inside = all(i in positions for i in (*drifting, *saved["frozen"]))
+    if not inside or any(count is not None and count < 1 for count in counts):
         place = {key: saved[key] for key in PLACE}
         raise ConfigError(f"the place in the cycle of group {group['name']!r} is damaged: {place}. Load another state.")
     for i, (saved_id, (_, label, weight)) in enumerate(zip(saved["params"], labelled_parameters(group), strict=True)):

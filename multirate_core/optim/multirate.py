@@ -93,15 +93,18 @@ class MultirateOptimizer(torch.optim.Optimizer):
         # Positions of the parameters that drift along a held direction; [] where none should, None where directions
         # are missing, so that a group that is to drift from now on gets a gradient first.
         group["drifting"] = None
+        group["jumped"] = None  # steps that the last move covered at once, without drift: it rests as long
         group["due"] = True
 
     @property
     def due_groups(self) -> tuple[str, ...]:
         """Names of the groups that get a gradient at the next step, in the order of `param_groups`."""
-        return tuple(group["name"] for group in self.param_groups if group["due"])
+        return tuple(group["name"] for group in self.param_groups if group["due"] and _trainable(group))
 
     def set_periods(self, periods: Mapping[str, int]) -> None:
         """Change periods, name of a group -> new period, from the next `zero_grad()` on.
+
+        A group without drift has moved for its whole cycle already, so its new period counts from its next gradient.
 
         Raises:
             ConfigError: no group has such a name, or a period is not a whole number >= 1; nothing has changed then.
@@ -145,7 +148,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         require_moving(self.param_groups)
-        fresh = [self._positions_with_gradient(group) if group["due"] else [] for group in self.param_groups]
+        fresh = [self._positions_with_gradient(group) for group in self.param_groups]
         self.last_refreshed = tuple(
             group["name"] for group, positions in zip(self.param_groups, fresh, strict=True) if positions
         )
@@ -171,6 +174,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
             u = self._directions(group, theta, gradient, states)
             move(theta, u, group["lr"] if group["drift"] else group["period"] * group["lr"], group["foreach"])
             self._hold(group, fresh, u)
+            group["jumped"] = None if group["drift"] else group["period"]
             group["steps_since_refresh"] = 1
             return
         if group["drifting"] and not group["due"]:
@@ -225,16 +229,17 @@ class MultirateOptimizer(torch.optim.Optimizer):
             wanted = group["due"] or self._open_contexts > 0
             for weight in _trainable(group):
                 weight.requires_grad_(wanted)
+                weight.multirate_rests = not wanted  # type: ignore[attr-defined]  # so that nobody takes it for frozen
                 if not wanted:
                     weight.grad = None
-                    weight.multirate_rests = True  # type: ignore[attr-defined]  # so that nobody takes it for frozen
 
     @contextmanager
     def all_gradients(self) -> Iterator[None]:
         """Give every parameter of the optimiser a gradient inside the `with` block, for evaluation and logging.
 
         Parameters that the user froze stay frozen. On leaving, `requires_grad` is set for the next step again and the
-        gradients of resting parameters are dropped; a `step()` inside ignores them.
+        gradients of resting parameters are dropped; a `step()` inside ignores them. Those of the groups that are due
+        stay: call `zero_grad()` before the next backward pass of the training.
         """
         self._open_contexts += 1
         self._set_requires_grad()
@@ -290,10 +295,11 @@ class MultirateOptimizer(torch.optim.Optimizer):
         require_covers(self.param_groups, model)
 
     def release(self) -> None:
-        """Hand `requires_grad` back: True for every parameter of the optimiser, until the next `zero_grad()`."""
+        """Hand `requires_grad` back: True for every parameter that is not frozen, until the next `zero_grad()`."""
         for group in self.param_groups:
             for weight in _trainable(group):
                 weight.requires_grad_(True)
+                weight.multirate_rests = False  # type: ignore[attr-defined]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load momenta, options and the place in the cycle, and set `requires_grad` for the step that comes next.
@@ -313,7 +319,10 @@ class MultirateOptimizer(torch.optim.Optimizer):
         self._plan_next_step()
 
     def _positions_with_gradient(self, group: ParamGroup) -> list[int]:
-        """Return where in the group a trainable parameter has a gradient, all of them usable."""
+        """Return where in a due group a trainable parameter has a gradient; check all that is about to move."""
+        if not group["due"]:
+            require_same_tensors(group, group["drifting"] or [], self.state)
+            return []
         frozen = set(group["frozen"])
         positions = [i for i, weight in enumerate(group["params"]) if weight.grad is not None and i not in frozen]
         require_usable(group, positions, type(self).__name__)
@@ -324,7 +333,9 @@ class MultirateOptimizer(torch.optim.Optimizer):
 def _is_due(group: ParamGroup) -> bool:
     """Return whether a group needs a gradient: its period is over, or it should drift and holds no direction yet."""
     since = group["steps_since_refresh"]
-    return since is None or since >= group["period"] or (group["drift"] and group["drifting"] is None)
+    return (
+        since is None or since >= (group["jumped"] or group["period"]) or (group["drift"] and group["drifting"] is None)
+    )
 
 
 def _trainable(group: ParamGroup) -> list[Tensor]:

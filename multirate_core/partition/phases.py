@@ -8,14 +8,14 @@ from multirate_core.errors import ConfigError
 Phases = tuple[tuple[float, int], ...]
 
 
-def read_phases(text: str) -> Phases:
-    """Read K:EPOCHS pairs separated by commas; "" gives none.
+def read_phases(text: str, group: str = "slow") -> Phases:
+    """Read K:EPOCHS pairs separated by commas; "" gives none. Errors name the group.
 
     Raises:
         ConfigError: not such pairs, a k that is no whole number >= 1, epochs that are not > 0, or too many pairs.
     """
     pairs = tuple(_pair(part) for part in text.split(",")) if text.strip() else ()
-    GroupSpec("slow", 2, phases=pairs)  # checks the numbers
+    GroupSpec(group, 2, phases=pairs)  # checks the numbers
     return pairs
 
 

@@ -23,7 +23,7 @@ from multirate_core.training.lane import Lane, train_step
 from multirate_core.training.randomness import Randomness, kept
 from multirate_core.training.timers import slice_timer
 
-WARM_UP_STEPS = 3  # one with all groups due, two without the slow ones
+WARM_UP_STEPS = 3  # the first with all groups due, the others as k says
 WARM_UP_S = 1.0
 
 

@@ -11,7 +11,7 @@ from optim_cases import assert_same_weights, batches, small_net, split_by_layer,
 from torch import nn
 
 from multirate_core.errors import ConfigError, PartitionError
-from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD, PeriodSchedule
+from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD, PeriodSchedule, phases_in_steps
 from multirate_core.partition.by_name import param_groups_by_rules
 
 RULES: list[Any] = [
@@ -233,3 +233,69 @@ def test_a_parameter_that_its_user_froze_is_not_called_resting() -> None:
     first.release()
     second = MultirateSGD(split_by_layer(model, [1, 2]), lr=0.1)
     assert [group["frozen"] for group in second.param_groups] == [[], [2]]
+
+
+def test_a_schedule_whose_later_phase_cannot_be_is_refused_at_once() -> None:
+    optimizer = MultirateSGD(split_by_layer(small_net(), [1, 4]), lr=0.1)
+    with pytest.raises(PartitionError, match=r"no group has period 1, got .*'k=1': 2"):
+        PeriodSchedule(optimizer, {"k=1": [(1000, 1), (1000, 2)]})
+    schedule = PeriodSchedule(optimizer, {"k=1": [(2, 1)], "k=4": [(3, 2)]})
+    with pytest.raises(PartitionError, match="no group has period 1"):
+        schedule.load_state_dict({"steps": 0, "final": {"k=1": 3, "k=4": 4}})
+    assert schedule.state_dict() == {"steps": 0, "final": {"k=1": 1, "k=4": 4}}
+
+
+@pytest.mark.parametrize(("before", "after", "at"), [(5, 2, 7), (2, 5, 9), (5, 1, 3), (1, 4, 6)])
+def test_without_drift_a_changed_period_neither_repeats_nor_loses_steps(before: int, after: int, at: int) -> None:
+    fast, slow = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    groups = [{"params": [fast]}, {"params": [slow], "period": before, "name": "slow", "drift": False}]
+    optimizer = MultirateSGD(groups, lr=1.0)
+    covered = []
+    for step in range(24):
+        if step == at:
+            optimizer.set_periods({"slow": after})
+        optimizer.zero_grad()
+        (fast + slow).sum().backward()  # the gradient is 1: a parameter that moves for n steps moves by n
+        optimizer.step()
+        covered.append(-slow.item() - (step + 1))
+    assert min(covered) >= 0  # it never lags behind the steps that were taken
+    assert max(covered) <= max(before, after) - 1  # and is ahead by the rest of one cycle at most
+    assert covered[-1] == (optimizer.param_groups[1]["jumped"] - optimizer.param_groups[1]["steps_since_refresh"])
+
+
+def test_what_drifts_is_checked_before_anything_moves_too() -> None:
+    model = small_net()
+    optimizer = MultirateSGD(split_by_layer(model, [1, 5]), lr=0.1)  # no momentum: only the direction is held
+    train(model, optimizer, batches(2))
+    model.double()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ConfigError, match="was changed after the optimiser had begun"):
+        train(model, optimizer, batches(1, dtype=torch.float64))
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_layers_may_be_frozen_by_hand_after_release() -> None:
+    model = small_net()
+    first = MultirateSGD(split_by_layer(model, [1, 3]), lr=0.1)
+    train(model, first, batches(2))
+    first.release()
+    model[0].requires_grad_(False)
+    model[4].bias.requires_grad_(False)
+    second = MultirateSGD(split_by_layer(model, [1, 3]), lr=0.1)
+    assert [group["frozen"] for group in second.param_groups] == [[1], [2, 3]]
+
+
+def test_a_group_that_is_frozen_as_a_whole_is_never_due() -> None:
+    model = small_net()
+    optimizer = MultirateSGD(split_by_layer(model, [1, 2]), lr=0.1)
+    optimizer.freeze(optimizer.param_groups[1]["params"])
+    for batch in batches(4):
+        assert optimizer.due_groups == ("k=1",)
+        train(model, optimizer, [batch])
+
+
+def test_phases_in_epochs_become_steps_without_adding_up_their_rounding() -> None:
+    assert phases_in_steps([(0.5, 1), (0.5, 2), (0.5, 3)], 3) == [(2, 1), (1, 2), (1, 3)]
+    assert phases_in_steps([(2, 1), (0.001, 4)], 10) == [(20, 1), (1, 4)]
+    assert phases_in_steps([], 10) == []

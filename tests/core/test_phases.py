@@ -42,3 +42,8 @@ def test_a_schedule_is_said_in_words() -> None:
         == "k = 1 for 1 epoch, 2 for 2.5 epochs, then 5"
     )
     assert phases_in_words(GroupSpec("slow", 5)) == ""
+
+
+def test_a_schedule_that_is_refused_names_its_group() -> None:
+    with pytest.raises(ConfigError, match="the period of a phase of group 'middle' must be a whole number"):
+        read_phases("0:2", "middle")

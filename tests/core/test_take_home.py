@@ -119,6 +119,14 @@ def test_base_rule_rates_and_schedule_are_in_the_lines() -> None:
     assert [group["nesterov"] for group in names["optimizer"].param_groups] == [True, True]
 
 
+def test_the_schedule_of_a_group_that_no_pattern_leads_to_is_left_out() -> None:
+    tree, (spec, settings) = tree_named("Plain"), everything()
+    empty = GroupSpec("empty", 7, phases=((1, 2),))
+    lines = snippet(replace(spec, groups=(*spec.groups, empty)), settings)
+    names, _ = run(lines, build("Plain"), batches(tree, 3))
+    assert [group["name"] for group in names["optimizer"].param_groups] == ["fast", "slow"]
+
+
 def test_ways_of_computing_are_in_the_lines() -> None:
     tree, model = tree_named("Plain"), build("Plain")
     seen: list[torch.dtype] = []
@@ -126,7 +134,7 @@ def test_ways_of_computing_are_in_the_lines() -> None:
     run(snippet(*everything(precision="bf16", channels_last=True)), model, batches(tree, 3))
     assert set(seen) == {torch.bfloat16}
     assert model.get_parameter("conv.weight").is_contiguous(memory_format=torch.channels_last)
-    assert "model.compile()" in snippet(*everything(compile=True))
+    assert "torch.compile(model, dynamic=False)" in snippet(*everything(compile=True))
     assert "make_lean(model, optimizer)" in snippet(*everything(memory="lean"))
 
 

@@ -97,6 +97,6 @@ def _take(name: str, rate: str) -> None:
 
 def _typed(name: str, rate: str) -> dict[str, Any]:
     if rate == "phases":
-        return {rate: read_phases(st.session_state[state.phases_key(name)] or "")}
+        return {rate: read_phases(st.session_state[state.phases_key(name)] or "", name)}
     typed = st.session_state[state.lr_factor_key(name)]
     return {rate: 1.0 if typed is None else typed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from multirate_core.config import PartitionSpec, RaceConfig
+from multirate_core.config import GroupSpec, PartitionSpec, RaceConfig
 
 HEAD = """\
 # Period 1: a gradient at every step.
@@ -33,11 +33,11 @@ def snippet(spec: PartitionSpec, config: RaceConfig) -> str:
 
 def _imports(spec: PartitionSpec, config: RaceConfig) -> Iterator[str]:
     execution = config.execution
-    if execution.channels_last or execution.precision == "bf16":
+    if execution.channels_last or execution.compile or execution.precision == "bf16":
         yield "import torch\n"
     if execution.memory == "lean":
         yield "from multirate_core.lean import make_lean"
-    names = [_class(config), *(["PeriodSchedule"] if _scheduled(spec) else [])]
+    names = [_class(config), *(["PeriodSchedule", "phases_in_steps"] if _scheduled(spec) else [])]
     yield f"from multirate_core.optim import {', '.join(names)}"
     yield "from multirate_core.partition.by_name import param_groups_by_rules"
 
@@ -46,7 +46,8 @@ def _model(config: RaceConfig) -> Iterator[str]:
     if config.execution.channels_last:
         yield "model = model.to(memory_format=torch.channels_last)"
     if config.execution.compile:
-        yield "model.compile()"
+        yield "torch._dynamo.config.recompile_limit = 64  # a graph for every kind of step, mode and shape"
+        yield "compiled = torch.compile(model, dynamic=False)"
 
 
 def _optimizer(spec: PartitionSpec, config: RaceConfig) -> Iterator[str]:
@@ -68,26 +69,24 @@ def _optimizer(spec: PartitionSpec, config: RaceConfig) -> Iterator[str]:
     if config.execution.memory == "lean":
         yield "make_lean(model, optimizer)"
     if _scheduled(spec):
-        yield "epoch = len(loader)"
         yield "schedule = PeriodSchedule(optimizer, {"
-        for group in spec.groups:
-            if group.phases:
-                phases = ", ".join(f"(max(1, round({epochs!r} * epoch)), {period})" for epochs, period in group.phases)
-                yield f"    {group.name!r}: [{phases}],"
+        for group in _scheduled(spec):
+            yield f"    {group.name!r}: phases_in_steps({list(group.phases)!r}, len(loader)),"
         yield "})"
 
 
 def _loop(spec: PartitionSpec, config: RaceConfig) -> Iterator[str]:
+    model = "compiled" if config.execution.compile else "model"
     yield "for x, y in loader:"
     if config.execution.channels_last:
         yield "    x = x.contiguous(memory_format=torch.channels_last)"
     yield "    optimizer.zero_grad()"
     if config.execution.precision == "bf16":
         yield "    with torch.autocast(x.device.type, dtype=torch.bfloat16):"
-        yield "        loss = loss_fn(model(x), y)"
+        yield f"        loss = loss_fn({model}(x), y)"
         yield "    loss.backward()"
     else:
-        yield "    loss_fn(model(x), y).backward()"
+        yield f"    loss_fn({model}(x), y).backward()"
     yield "    optimizer.step()"
     if _scheduled(spec):
         yield "    schedule.step()"
@@ -97,5 +96,7 @@ def _class(config: RaceConfig) -> str:
     return "MultirateAdamW" if config.recipe.base == "adamw" else "MultirateSGD"
 
 
-def _scheduled(spec: PartitionSpec) -> bool:
-    return any(group.phases for group in spec.groups)
+def _scheduled(spec: PartitionSpec) -> list[GroupSpec]:
+    """Return the groups with a schedule; one that no pattern leads to has no parameters."""
+    used = {rule.group for rule in spec.rules}
+    return [group for group in spec.groups if group.phases and group.name in used]
