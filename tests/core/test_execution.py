@@ -22,6 +22,8 @@ from multirate_core.training.compiling import CompiledCalls, require_compiler
 from multirate_core.training.forward import Forward, require_supported
 from multirate_core.training.lane import Lane
 
+pytestmark = pytest.mark.slow
+
 ALL_ARMS = (SGD, MULTIRATE, FROZEN)
 
 
@@ -154,7 +156,6 @@ THREE_SPEEDS = ArmConfig(
 )
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_a_compiled_race_has_the_losses_of_the_other_and_compiling_is_no_training_time() -> None:
     arms = (SGD, MULTIRATE, FROZEN, THREE_SPEEDS)
@@ -177,7 +178,6 @@ def test_a_compiled_race_has_the_losses_of_the_other_and_compiling_is_no_trainin
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_every_lane_compiles_one_graph_per_kind_of_step_and_shape_and_no_more() -> None:
     for lane in lanes_of(SGD, MULTIRATE, FROZEN, THREE_SPEEDS, compile=True):
@@ -226,7 +226,6 @@ def test_a_network_that_breaks_into_several_graphs_is_refused() -> None:
         calls.compile_for(torch.ones(2), lambda: calls(torch.ones(2)))
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compiler")
 def test_many_lanes_of_one_architecture_have_a_limit_of_graphs_of_their_own() -> None:
     lanes = lanes_of(
@@ -245,7 +244,6 @@ def test_the_warm_up_compiles_nothing() -> None:
     assert graphs() == before
 
 
-@pytest.mark.slow
 def test_the_real_compiler_races_bf16_and_channels_last() -> None:
     try:
         require_compiler(CPU)

@@ -19,6 +19,8 @@ from multirate_core.lean.blocks import find_blocks
 from multirate_core.lean.names import match_blocks
 from multirate_core.optim import MultirateSGD
 
+pytestmark = pytest.mark.slow
+
 
 def names(model: nn.Module) -> list[str]:
     return [block.name for block in find_blocks(model)]

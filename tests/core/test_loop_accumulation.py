@@ -12,6 +12,8 @@ from torch import nn
 
 from multirate_core.optim import MultirateOptimizer
 
+pytestmark = pytest.mark.slow
+
 Loop = Callable[[nn.Module, MultirateOptimizer, Sequence[Batch]], None]
 MICRO = 3  # micro-batches per step
 

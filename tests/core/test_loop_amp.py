@@ -14,6 +14,8 @@ from torch.amp import GradScaler
 
 from multirate_core.optim import MultirateOptimizer
 
+pytestmark = pytest.mark.slow
+
 
 def scaled_step(model: nn.Module, optimizer: MultirateOptimizer, scaler: GradScaler, batch: Batch) -> None:
     optimizer.zero_grad()

@@ -11,6 +11,8 @@ from loop_cases import Rule, each_rule, each_split, flags, loss_of, values
 from optim_cases import assert_same_weights, batches, norm_net, small_net, train
 from torch.optim.swa_utils import SWALR, AveragedModel, get_ema_multi_avg_fn, update_bn
 
+pytestmark = pytest.mark.slow
+
 
 @each_rule
 @each_split

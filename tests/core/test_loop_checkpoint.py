@@ -31,9 +31,7 @@ def through_a_file(value: object, device: str = "cpu") -> dict:
     return torch.load(buffer, weights_only=True, map_location=device)
 
 
-@pytest.mark.parametrize(
-    "rule", [pytest.param(NESTEROV, id="nesterov", marks=pytest.mark.slow), pytest.param(ADAMW, id="adamw")]
-)
+@pytest.mark.parametrize("rule", [pytest.param(NESTEROV, id="nesterov"), pytest.param(ADAMW, id="adamw")])
 @each_split
 @pytest.mark.parametrize("drift", [True, False])
 @pytest.mark.parametrize("cleared", [True, False])
@@ -84,9 +82,7 @@ def test_a_run_moved_to_another_device_and_back_goes_on(rule: Rule, device: str,
         )
 
 
-@pytest.mark.parametrize(
-    "rule", [pytest.param(NESTEROV, id="nesterov", marks=pytest.mark.slow), pytest.param(ADAMW, id="adamw")]
-)
+@pytest.mark.parametrize("rule", [pytest.param(NESTEROV, id="nesterov"), pytest.param(ADAMW, id="adamw")])
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_a_copied_or_pickled_pair_continues_bit_for_bit(rule: Rule, duplicate: Callable, steps: int) -> None:

@@ -88,11 +88,11 @@ def kinds_of_steps(periods: Sequence[int], steps: int) -> list[int]:
 @pytest.mark.parametrize(
     ("rule", "periods"),
     [
-        pytest.param(SGD, (1, 2, 6), id="sgd-1-2-6", marks=pytest.mark.slow),
-        pytest.param(SGD, (1, 3), id="sgd-1-3", marks=pytest.mark.slow),
-        pytest.param(SGD, (1, 2, 3), id="sgd-1-2-3", marks=pytest.mark.slow),
-        pytest.param(ADAMW, (1, 3), id="adamw-1-3", marks=pytest.mark.slow),
-        pytest.param(ADAMW, (1, 2, 6), id="adamw-1-2-6", marks=pytest.mark.slow),
+        pytest.param(SGD, (1, 2, 6), id="sgd-1-2-6"),
+        pytest.param(SGD, (1, 3), id="sgd-1-3"),
+        pytest.param(SGD, (1, 2, 3), id="sgd-1-2-3"),
+        pytest.param(ADAMW, (1, 3), id="adamw-1-3"),
+        pytest.param(ADAMW, (1, 2, 6), id="adamw-1-2-6"),
     ],
 )
 def test_one_graph_for_each_kind_of_step_and_gradients_equal_to_eager(rule: Rule, periods: Sequence[int]) -> None:
@@ -104,7 +104,7 @@ def test_one_graph_for_each_kind_of_step_and_gradients_equal_to_eager(rule: Rule
     assert counters["frames"]["ok"] == counters["frames"]["total"] == graphs[-1]
 
 
-@pytest.mark.parametrize("start", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("start", [0, 1, 2])
 def test_a_model_compiled_in_mid_cycle_still_gets_its_slow_gradients(start: int) -> None:
     # Here the first graph is that of a fast step: reused for a full one, it would drop the slow part's gradients.
     counter = CompileCounterWithBackend("aot_eager")
@@ -119,7 +119,6 @@ def test_a_model_compiled_in_mid_cycle_still_gets_its_slow_gradients(start: int)
     assert counter.frame_count == 2
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore:The .grad attribute of a Tensor that is not a leaf"
 )  # Dynamo's own, at a graph break
@@ -157,14 +156,12 @@ def graphs_after_each_epoch(periods: Sequence[int], epochs: int, fixed_flags: bo
     return counts
 
 
-@pytest.mark.slow
 def test_evaluation_and_a_short_last_batch_add_a_graph_for_each_kind_of_step_they_meet() -> None:
     # An epoch has 7 steps and k = 2: the short batch and the evaluation meet one kind in the first epoch and the other
     # in the second. After the short batch Dynamo compiles for any batch size: 2 kinds x (full, any, evaluation of any).
     assert graphs_after_each_epoch((1, 2), 4, fixed_flags=False) == [4, 6, 6, 6]
 
 
-@pytest.mark.slow
 def test_three_groups_stay_within_the_limit_when_evaluation_has_flags_of_its_own() -> None:
     assert graphs_after_each_epoch((1, 2, 6), 7, fixed_flags=True)[-2:] == [7, 7]
     torch._dynamo.reset()
@@ -172,7 +169,6 @@ def test_three_groups_stay_within_the_limit_when_evaluation_has_flags_of_its_own
         graphs_after_each_epoch((1, 2, 6), 7, fixed_flags=False)  # 3 kinds x 3 = 9
 
 
-@pytest.mark.slow
 def test_networks_of_one_class_share_their_graphs() -> None:
     keep = []
     for _ in range(5):
@@ -187,7 +183,6 @@ def test_networks_of_one_class_share_their_graphs() -> None:
     assert counters["stats"]["unique_graphs"] == 2
 
 
-@pytest.mark.slow
 def test_more_kinds_of_steps_than_dynamo_keeps_raise_instead_of_running_eagerly() -> None:
     with (
         config.patch(recompile_limit=2),
@@ -206,7 +201,6 @@ def test_before_torch_2_12_the_optimiser_turns_off_the_shortcut_that_hides_a_fli
         assert getattr(config, compiling.SHORTCUT) == (kept and torch.__version__ >= version)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("periods", [(1, 3), (1, 2, 6)], ids=str)
 def test_inductor_gives_the_gradients_of_eager_on_every_kind_of_step(periods: Sequence[int]) -> None:
     counter = CompileCounterWithBackend("inductor")

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 from torch.utils.checkpoint import checkpoint
 
+pytestmark = pytest.mark.slow
+
 TOKENS = 11
 # A bias before a norm has no gradient but rounding, which AdamW would blow up to full size without this epsilon.
 SOFT_ADAMW = replace(ADAMW, options={**ADAMW.options, "eps": 1e-3})
-both_rules = pytest.mark.parametrize(
-    "rule", [pytest.param(SGD, id="sgd", marks=pytest.mark.slow), pytest.param(SOFT_ADAMW, id="adamw")]
-)
+both_rules = pytest.mark.parametrize("rule", [pytest.param(SGD, id="sgd"), pytest.param(SOFT_ADAMW, id="adamw")])
 
 
 class Recurrent(nn.Module):

@@ -13,6 +13,8 @@ from optim_cases import assert_close_weights, assert_same_weights, batches, smal
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+pytestmark = pytest.mark.slow
+
 STEPS = 24
 LR = 0.05
 Make = Callable[[torch.optim.Optimizer], LRScheduler]
@@ -40,10 +42,9 @@ SCHEDULERS: dict[str, Make] = {
     "one cycle of momentum": one_cycle_of_momentum,
     "warm-up, then cosine": warm_up_then_cosine,
 }
-QUICK = ("cosine", "one cycle of momentum")  # the others only by `make test`
 each_scheduler = pytest.mark.parametrize(
     "make",
-    [pytest.param(make, id=name, marks=() if name in QUICK else pytest.mark.slow) for name, make in SCHEDULERS.items()],
+    [pytest.param(make, id=name) for name, make in SCHEDULERS.items()],
 )
 
 
