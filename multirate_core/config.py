@@ -43,25 +43,35 @@ class ModelConfig:
         name: a name of `multirate_core.models.catalog`.
         weights: "pretrained" (the model's published or shipped weights), "none" (random), or the path of a local
             state dict (`.pth`, `.pt`, `.th` or `.safetensors`).
+        source: of a network from Hugging Face: a local folder or a name on the hub, "" for the catalog's own; other
+            networks have none.
     """
 
     name: str = "glyph_net"
     weights: str = "pretrained"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        require_text("the model's source", self.source)
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they are read.
+    """Which images or texts, and how they are read.
 
     Args:
-        name: a name of `multirate_core.data.catalog`; "folder" reads an image folder.
-        path: where the files lie: the folder of class folders (with or without `train` and `val`), or the root that
-            torchvision's loader expects. None for data that ships with a dependency, or the default download folder.
+        name: a name of `multirate_core.data.catalog`; "folder" reads an image folder, "table" a table of texts.
+        path: where the files lie: the folder of class folders (with or without `train` and `val`), the root that
+            torchvision's loader expects, a table or the folder of a text set. None for data that ships with a
+            dependency, or the default download folder.
         image_size: edge in pixels to which images are resized; None takes the data's own size.
         num_classes: size of the new head; None takes the data's own number of classes, a larger one is allowed.
-        train_images: use only so many training images, drawn per class by the race's first seed; None takes all.
-        bad_images: "refuse" stops at the first unreadable image, "skip" leaves it out and says so.
+        train_images: use only so many training images or texts, drawn per class by the race's first seed; None takes
+            all.
+        bad_images: "refuse" stops at the first unreadable image or row of a table, "skip" leaves it out and says so.
         download: fetch the files if they are missing.
+        max_tokens: texts are cut after so many tokens; None takes 128, or the network's own limit if that is lower.
+        text_column, label_column: of a table, by name or by place from 1; None finds them.
     """
 
     name: str = "digits"
@@ -71,9 +81,18 @@ class DataConfig:
     train_images: int | None = None
     bad_images: BadImages = "refuse"
     download: bool = False
+    max_tokens: int | None = None
+    text_column: str | None = None
+    label_column: str | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high in (("image_size", 8, 1024), ("num_classes", 2, 100_000), ("train_images", 2, 10**9)):
+        limits = {
+            "image_size": (8, 1024),
+            "num_classes": (2, 100_000),
+            "train_images": (2, 10**9),
+            "max_tokens": (4, 8192),
+        }
+        for name, (low, high) in limits.items():
             value = getattr(self, name)
             if value is not None:
                 require_whole(name, value, low, high)

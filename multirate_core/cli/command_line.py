@@ -48,10 +48,11 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
     data = base.data if base.data.name == config.data.name else DataConfig(config.data.name)
     yield "--model", config.model.name, base.model.name
     yield "--weights", config.model.weights, base.model.weights
+    yield "--source", config.model.source or None, base.model.source or None
     yield "--data", config.data.name, base.data.name
     yield "--data-path", config.data.path, data.path
     yield "--train-images", config.data.train_images or 0, data.train_images or 0
-    for name in ("image_size", "num_classes", "bad_images"):
+    for name in ("image_size", "num_classes", "bad_images", "max_tokens", "text_column", "label_column"):
         yield f"--{name.replace('_', '-')}", getattr(config.data, name), getattr(data, name)
     yield "--base", config.recipe.base, base.recipe.base
     usual = base.recipe_for(config.recipe.base)

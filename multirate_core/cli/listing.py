@@ -12,6 +12,7 @@ from multirate_core.cli.settings import data_config, layer_tree, model_config
 from multirate_core.home import store_path
 from multirate_core.layers.tree import LayerNode, LayerTree
 from multirate_core.machine import default_threads, usable_cores
+from multirate_core.models.catalog import model_info
 from multirate_core.partition.presets import PRESETS
 from multirate_core.presets import RACE_PRESETS, race_preset
 from multirate_core.store import RaceRow
@@ -22,8 +23,11 @@ def print_tree(options: Namespace) -> int:
     if options.depth is not None:
         require_whole("--depth", options.depth, 1, 1000)
     chosen = race_preset(options.preset)
-    tree = layer_tree(model_config(options, chosen), data_config(options, chosen))
-    print(f"{tree.model}, images {_shape(tree.input_shape)}, head {', '.join(tree.head) or 'unknown'}")
+    model = model_config(options, chosen)
+    tree = layer_tree(model, data_config(options, chosen))
+    print(
+        f"{tree.model}, {model_info(model.name).takes} {_shape(tree.input_shape)}, head {', '.join(tree.head) or 'unknown'}"
+    )
     print(f"{'layer':<44}{'type':<22}{'parameters':>14}{'output':>14}{'multiply-adds':>16}")
     for node in tree.nodes():
         depth = node.path.count(".") + 1 if node.path else 0
@@ -32,11 +36,11 @@ def print_tree(options: Namespace) -> int:
     if tree.note:
         print(tree.note)
     if options.check:
-        _print_second_count(tree)
+        _print_second_count(tree, model.source)
     return 0
 
 
-def _print_second_count(tree: LayerTree) -> None:
+def _print_second_count(tree: LayerTree, source: str) -> None:
     import torch
 
     from multirate_core.layers.second_count import second_count
@@ -44,7 +48,7 @@ def _print_second_count(tree: LayerTree) -> None:
 
     classes = (tree.root.output_shape or (1000,))[0]
     with torch.device("meta"):
-        model, _ = build_skeleton(tree.model, classes, tree.input_shape[0])
+        model, _ = build_skeleton(tree.model, classes, tree.input_shape, source)
         counted = second_count(model, tree.input_shape)
     ours = f"{tree.root.parameter_count:,} parameters, {tree.root.multiply_adds:,} multiply-adds"
     print(f"this tree: {ours}")

@@ -7,6 +7,7 @@ import sys
 from typing import NoReturn
 
 from multirate_core import __version__
+from multirate_core.data.catalog import DATASETS
 from multirate_core.partition.presets import PRESETS
 from multirate_core.presets import DEFAULT, RACE_PRESETS
 
@@ -74,14 +75,20 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset", default=DEFAULT, metavar="NAME", help=f"recipe to start from: {', '.join(RACE_PRESETS)}"
     )
-    group.add_argument("--model", metavar="NAME", help="glyph_net or a torchvision classification model")
+    group.add_argument("--model", metavar="NAME", help="glyph_net, doc_net, a torchvision model, or distilbert, …")
+    group.add_argument("--source", metavar="WHERE", help="folder or hub name of a network from Hugging Face")
     group.add_argument("--weights", metavar="WHICH", help="pretrained, none, or a .pth/.safetensors state dict")
-    group.add_argument("--data", metavar="NAME", help="digits, fashion_mnist, cifar10, cifar100 or folder")
-    group.add_argument("--data-path", metavar="PATH", help="where the files lie; the class folders for 'folder'")
+    group.add_argument("--data", metavar="NAME", help=f"of {', '.join(DATASETS)}")
+    group.add_argument(
+        "--data-path", metavar="PATH", help="where the files lie: class folders, a table, or the set's folder"
+    )
     group.add_argument("--image-size", type=int, metavar="PIXELS", help="edge to which images are resized")
     group.add_argument("--num-classes", type=int, metavar="N", help="size of the head; default: the data's classes")
-    group.add_argument("--train-images", type=int, metavar="N", help="use only so many training images; 0 takes all")
-    group.add_argument("--bad-images", metavar="WHAT", help="refuse (default) or skip unreadable images of a folder")
+    group.add_argument("--train-images", type=int, metavar="N", help="use only so many images or texts; 0 takes all")
+    group.add_argument("--bad-images", metavar="WHAT", help="refuse (default) or skip unreadable images and rows")
+    group.add_argument("--max-tokens", type=int, metavar="N", help="texts are cut after so many; default 128")
+    group.add_argument("--text-column", metavar="NAME", help="of a table; default: found")
+    group.add_argument("--label-column", metavar="NAME", help="of a table; default: found")
     group.add_argument("--download", action="store_true", help="fetch missing files of the data set")
 
 

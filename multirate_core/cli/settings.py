@@ -27,7 +27,7 @@ from multirate_core.data.catalog import data_shape
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
-from multirate_core.models.catalog import model_info
+from multirate_core.models.catalog import model_info, source_of
 from multirate_core.partition import files, preset, resolve, to_spec
 from multirate_core.partition.phases import read_phases
 from multirate_core.presets import RacePreset, race_preset
@@ -61,18 +61,20 @@ def race_config(options: Namespace) -> RaceConfig:
 
 def model_config(options: Namespace, chosen: RacePreset) -> ModelConfig:
     """Return the network: the preset's unless told otherwise; ModelError if its name is unknown."""
-    model = replace(chosen.model, **_given(options, name="model", weights="weights"))
-    model_info(model.name)
+    model = replace(chosen.model, **_given(options, name="model", weights="weights", source="source"))
+    source_of(model_info(model.name), model.source)
     if model.weights not in ("pretrained", "none"):  # the worker may run elsewhere than in this folder
         model = replace(model, weights=_full_path(model.weights))
+    if model.source and Path(model.source).expanduser().is_dir():
+        model = replace(model, source=_full_path(model.source))
     return model
 
 
 def data_config(options: Namespace, chosen: RacePreset) -> DataConfig:
     """Return the data: the preset's unless told otherwise."""
     base = chosen.data if options.data in (None, chosen.data.name) else DataConfig(options.data)
-    given = _given(options, path="data_path", image_size="image_size", num_classes="num_classes")
-    given |= _given(options, train_images="train_images", bad_images="bad_images")
+    names = ("image_size", "num_classes", "train_images", "bad_images", "max_tokens", "text_column", "label_column")
+    given = _given(options, path="data_path", **{name: name for name in names})
     if given.get("train_images") == 0:  # all of them, where the preset takes fewer
         given["train_images"] = None
     if "path" in given:
@@ -90,7 +92,7 @@ def _full_path(text: str) -> str:
 def layer_tree(model: ModelConfig, data: DataConfig) -> LayerTree:
     """Return the network's layer tree; a process of its own makes it the first time."""
     shape = data_shape(data, model_info(model.name))
-    request = describe.TreeRequest(model.name, shape.num_classes, shape.channels, shape.image_size)
+    request = describe.TreeRequest(model.name, shape.num_classes, shape.input_shape, model.source)
     found = describe.read(request)
     if not isinstance(found, LayerTree):
         process = describe.start(request)

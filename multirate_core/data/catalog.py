@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
-from multirate_core.config import DataConfig
+from multirate_core.config import BadImages, DataConfig
 from multirate_core.data import folder_scan
-from multirate_core.errors import ConfigError, DataError
-from multirate_core.models.catalog import ModelInfo, require_image_size
+from multirate_core.errors import ConfigError, DataError, ModelError
+from multirate_core.models.catalog import ModelInfo, Takes, require_image_size
 
-Source = Literal["shipped", "files", "folder"]
+Source = Literal["shipped", "files", "folder", "table"]
+DEFAULT_TOKENS: Final = 128  # of a text
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,15 @@ class DataInfo:
         name: as in `DataConfig.name`.
         title: the name as people write it.
         num_classes: None if the files decide.
-        channels: of the stored images: 1 grey, 3 colour.
-        image_size: edge in pixels at which the set is offered to a network that takes any size.
+        channels: of the stored images: 1 grey, 3 colour; 0 for texts.
+        image_size: edge in pixels at which the set is offered to a network that takes any size; 0 for texts.
         source: "shipped" (comes with a dependency), "files" (a folder of known files, or a download), "folder"
-            (class folders with images).
+            (class folders with images), "table" (a table of texts).
         note: what it is, in words.
         class_names: () if the files decide.
-        train_images, test_images: how many the complete set has; 0 if the files decide.
+        train_images, test_images: how many images or texts the complete set has; 0 if the files decide.
+        holds: what a sample is.
+        downloads: the files can be fetched.
     """
 
     name: str
@@ -43,6 +47,8 @@ class DataInfo:
     class_names: tuple[str, ...] = ()
     train_images: int = 0
     test_images: int = 0
+    holds: Takes = "images"
+    downloads: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,26 +57,38 @@ class DataShape:
 
     Args:
         num_classes: size of the head: the data's own number of classes, or the larger one asked for.
-        channels: of an image: the network's.
-        image_size: edge of an image in pixels.
+        input_shape: of one sample: (C, H, W) of an image, (L,) of a text of the most tokens allowed.
         class_names: in the order of the labels; () if only the loaded files tell.
         train_images, test_images: how many, of the complete set where the files are not listed; 0 if unknown.
     """
 
     num_classes: int
-    channels: int
-    image_size: int
+    input_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     train_images: int
     test_images: int
 
 
 _FASHION_CLASSES = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot"
+_TREC_CLASSES = "abbreviation entity description human location number"
+_DOCSTRING_CLASSES = "matplotlib numpy"
 _CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 
 
 def _words(names: str) -> tuple[str, ...]:
     return tuple(name.replace("_", " ") for name in names.split())
+
+
+def _known(name: str, title: str, classes: int, channels: int, note: str, names: str, train: int) -> DataInfo:
+    """Return one of the small sets that torchvision fetches: 10,000 test images, offered at 32 pixels."""
+    return DataInfo(name, title, classes, channels, 32, "files", note, _words(names), train, 10_000, downloads=True)
+
+
+def _texts(
+    name: str, title: str, note: str, source: Source, classes: str = "", train: int = 0, test: int = 0
+) -> DataInfo:
+    names = _words(classes)
+    return DataInfo(name, title, len(names) or None, 0, 0, source, note, names, train, test, holds="texts")
 
 
 def _catalog() -> dict[str, DataInfo]:
@@ -79,14 +97,22 @@ def _catalog() -> dict[str, DataInfo]:
     cifar10 = "Small photos, 32×32 pixels; 170 MB to download."
     cifar100 = "Small photos, 32×32 pixels, 100 classes; 169 MB to download."
     folder = "Any folder with one folder of images per class, with or without train and val above them."
+    docstrings = "Which package does this docstring come from? Read from the packages that are installed here."
+    sst2 = "Sentences of film reviews; a folder with train.tsv and dev.tsv."
+    trec = "Questions and what they ask for; a folder with TREC.train and TREC.test, or the files as published."
+    ag_news = "Titles and first sentences of news; a folder with train.csv and test.csv, or only one of them."
+    table = "A .csv, .tsv or .jsonl file with a text and a label in every row, or a folder with train and test files."
     rows = (
         DataInfo("digits", "Handwritten digits", 10, 1, 32, "shipped", digits, tuple("0123456789"), 1197, 600),
-        DataInfo(
-            "fashion_mnist", "Fashion-MNIST", 10, 1, 32, "files", fashion, _words(_FASHION_CLASSES), 60_000, 10_000
-        ),
-        DataInfo("cifar10", "CIFAR-10", 10, 3, 32, "files", cifar10, _words(_CIFAR10_CLASSES), 50_000, 10_000),
-        DataInfo("cifar100", "CIFAR-100", 100, 3, 32, "files", cifar100, (), 50_000, 10_000),
+        _known("fashion_mnist", "Fashion-MNIST", 10, 1, fashion, _FASHION_CLASSES, 60_000),
+        _known("cifar10", "CIFAR-10", 10, 3, cifar10, _CIFAR10_CLASSES, 50_000),
+        _known("cifar100", "CIFAR-100", 100, 3, cifar100, "", 50_000),
         DataInfo("folder", "Image folder", None, 3, 224, "folder", folder),
+        _texts("docstrings", "Docstrings", docstrings, "shipped", _DOCSTRING_CLASSES),
+        _texts("sst2", "SST-2 (film reviews)", sst2, "files", "negative positive", 6_920, 872),
+        _texts("trec", "TREC (kinds of questions)", trec, "files", _TREC_CLASSES, 5_452, 500),
+        _texts("ag_news", "AG News", ag_news, "files", "World Sports Business Sci/Tech", 120_000, 7_600),
+        _texts("table", "Table of texts", table, "table"),
     )
     return {row.name: row for row in rows}
 
@@ -107,7 +133,8 @@ def data_shape(config: DataConfig, model: ModelInfo | None) -> DataShape:
     """Tell the shape of the data as the network will see it, without reading an image.
 
     The edge is `config.image_size`; without it the network's own size for an image folder and the data's own size
-    otherwise, raised to the smallest one that the network takes.
+    otherwise, raised to the smallest one that the network takes. Texts have `config.max_tokens`, or 128, or what the
+    network takes at most.
 
     Args:
         config: of the data.
@@ -115,17 +142,45 @@ def data_shape(config: DataConfig, model: ModelInfo | None) -> DataShape:
 
     Raises:
         DataError: the name is unknown, or the folder is unfit (see `folder_scan`).
-        ModelError: the network cannot take images of the size asked for.
+        ModelError: the network cannot take images of the size asked for, or so long texts, or takes texts where the
+            data has images.
         ConfigError: fewer classes asked for than the data has.
     """
     info = data_info(config.name)
+    require_same_kind(info, model)
     names, train, test = _contents(info, config)
-    size = _image_size(info, config, model)
-    channels = model.channels if model is not None else info.channels
+    if info.holds == "texts":
+        shape: tuple[int, ...] = (_most_tokens(config, model),)
+    else:
+        size = _image_size(info, config, model)
+        shape = (model.channels if model is not None else info.channels, size, size)
     known = len(names) or info.num_classes or 0
     if config.train_images is not None and train:
         train = min(train, config.train_images)
-    return DataShape(require_num_classes(config, known), channels, size, names, train, test)
+    return DataShape(require_num_classes(config, known), shape, names, train, test)
+
+
+def usual_shape(model: ModelInfo) -> tuple[int, ...]:
+    """Return the shape of a sample that a network was made for."""
+    if model.takes == "texts":
+        return (min(DEFAULT_TOKENS, model.most_tokens),)
+    return (model.channels, model.image_size, model.image_size)
+
+
+def require_same_kind(info: DataInfo, model: ModelInfo | None) -> None:
+    """Raise ModelError if the network takes images and the data holds texts, or the other way round."""
+    if model is not None and model.takes != info.holds:
+        raise ModelError(
+            f"{model.title} takes {model.takes}, and the data set {info.title} holds {info.holds}. "
+            f"Choose a network for {info.holds}, or other data."
+        )
+
+
+def _most_tokens(config: DataConfig, model: ModelInfo | None) -> int:
+    most = model.most_tokens if model is not None else DEFAULT_TOKENS
+    if config.max_tokens is not None and config.max_tokens > most and model is not None:
+        raise ModelError(f"{model.name} takes texts of at most {most} tokens, got max_tokens {config.max_tokens}.")
+    return config.max_tokens or min(DEFAULT_TOKENS, most)
 
 
 def require_num_classes(config: DataConfig, known: int) -> int:
@@ -138,20 +193,56 @@ def require_num_classes(config: DataConfig, known: int) -> int:
     return config.num_classes or known
 
 
-def folder_of(config: DataConfig) -> Path:
-    """Return the path of an image folder; ConfigError if the configuration gives none."""
+_NEEDED_PATHS: Final = {
+    "folder": "a folder with one folder of images per class",
+    "table": "a .csv, .tsv or .jsonl file, or a folder with such files for training and testing",
+}
+_TEXT_PATH: Final = "the folder in which its files lie"
+
+
+def path_of(config: DataConfig) -> Path:
+    """Return the path of data that needs one; ConfigError if the configuration gives none."""
     if not config.path:
-        raise ConfigError("the data set 'folder' needs a path to a folder with one folder of images per class.")
+        raise ConfigError(f"the data set {config.name!r} needs a path: {_NEEDED_PATHS.get(config.name, _TEXT_PATH)}.")
     return Path(config.path).expanduser()
 
 
 def _contents(info: DataInfo, config: DataConfig) -> tuple[tuple[str, ...], int, int]:
-    if info.source != "folder":
+    if info.source in ("shipped", "files"):
+        if info.holds == "texts" and info.source == "files":
+            path_of(config)
         if info.source == "files" and config.path and not config.download:
             folder_scan.require_folder(Path(config.path).expanduser())
         return info.class_names, info.train_images, info.test_images
-    listing = folder_scan.list_folder(folder_of(config))
+    if info.source == "table":
+        path = path_of(config)
+        return _table_contents(path, modified_ns(path), config.text_column, config.label_column, config.bad_images)
+    listing = folder_scan.list_folder(path_of(config))
     return listing.class_names, len(listing.train), len(listing.test)
+
+
+def modified_ns(path: Path) -> int:
+    """Return when a file was written, or the newest file in a folder; 0 if that cannot be told."""
+    try:
+        files = [path, *path.iterdir()] if path.is_dir() else [path]
+        return max(file.stat().st_mtime_ns for file in files)
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=32)
+def _table_contents(
+    path: Path,
+    modified: int,  # noqa: ARG001 - a file that was written again is read again
+    text_column: str | None,
+    label_column: str | None,
+    bad_rows: BadImages,
+) -> tuple[tuple[str, ...], int, int]:
+    """Return the classes of a table and the sizes of its parts, which do not depend on the seed."""
+    from multirate_core.data import tables
+
+    rows = tables.read_table(path, text_column=text_column, label_column=label_column, seed=0, bad_rows=bad_rows)
+    return rows.class_names, len(rows.train_texts), len(rows.test_texts)
 
 
 def _image_size(info: DataInfo, config: DataConfig, model: ModelInfo | None) -> int:

@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from multirate_core.config import DataConfig
-from multirate_core.data.catalog import folder_of
+from multirate_core.data.catalog import path_of
 from multirate_core.data.folder_scan import list_folder
 from multirate_core.data.split import DataSplit, limited_rows, require_memory
 from multirate_core.errors import DataError
@@ -38,7 +38,7 @@ Row = tuple[Path, int]
 
 def load_folder(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
     """Read an image folder; arguments and errors as in `registry.load`."""
-    listing = list_folder(folder_of(config), seed)
+    listing = list_folder(path_of(config), seed)
     train = [listing.train[i] for i in limited_rows([label for _, label in listing.train], config.train_images, seed)]
     require_memory(len(train) + len(listing.test), channels, image_size)
     images, bad = decode_all([path for path, _ in (*train, *listing.test)], image_size, channels, config, say)

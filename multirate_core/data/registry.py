@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from multirate_core.config import DataConfig
-from multirate_core.data.catalog import data_info, require_num_classes
+from multirate_core.data import tokens
+from multirate_core.data.catalog import DataInfo, data_info, path_of, require_num_classes
 from multirate_core.data.split import DataSplit, limited_rows, require_memory, with_channels
+from multirate_core.data.texts import TextRows, TextSplit
 from multirate_core.errors import DataError
+from multirate_core.models.tokenizer import TextTokenizer
 
-__all__ = ["DataSplit", "load"]
+__all__ = ["DataSplit", "TextSplit", "load", "load_texts"]
 
 
 def load(config: DataConfig, *, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
@@ -31,6 +35,59 @@ def load(config: DataConfig, *, seed: int, image_size: int, channels: int, say: 
         return _load(config, seed, image_size, channels, say)
     except OSError as error:  # what the readers did not expect: a file that may not be opened, a disk that failed
         raise DataError(f"{error.filename or config.name} cannot be read: {error.strerror or error}.") from error
+
+
+def load_texts(
+    config: DataConfig, *, seed: int, max_tokens: int, tokenizer: TextTokenizer, say: Callable[[str], None]
+) -> TextSplit:
+    """Read a text data set and turn it into token numbers; these are kept for the next race.
+
+    Args:
+        config: which set, where it lies, and how many training texts.
+        seed: of the split where the data has none, and of the choice of training texts.
+        max_tokens: texts are cut after so many.
+        tokenizer: the network's.
+        say: called now and then with a line about the progress; what it raises ends the loading.
+
+    Raises:
+        DataError: unknown name, files missing, damaged or unfit.
+        ConfigError: fewer classes asked for than the data has.
+        DownloadError: the files have to be downloaded and the network does not give them.
+    """
+    info = data_info(config.name)
+    say(f"Reading {info.title}")
+    try:
+        rows = _text_rows(info, config, seed)
+    except OSError as error:
+        raise DataError(f"{error.filename or config.name} cannot be read: {error.strerror or error}.") from error
+    require_num_classes(config, len(rows.class_names))
+    chosen = limited_rows(rows.train_labels, config.train_images, seed)
+    rows = replace(
+        rows,
+        train_texts=[rows.train_texts[row] for row in chosen],
+        train_labels=[rows.train_labels[row] for row in chosen],
+    )
+    return tokens.tokenized(rows, tokenizer, max_tokens, say)
+
+
+def _text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
+    if info.source == "shipped":
+        from multirate_core.data import docstrings
+
+        return docstrings.load_docstrings(seed)
+    if info.source == "table":
+        from multirate_core.data import tables
+
+        return tables.read_table(
+            path_of(config),
+            text_column=config.text_column,
+            label_column=config.label_column,
+            seed=seed,
+            bad_rows=config.bad_images,
+        )
+    from multirate_core.data import known_texts
+
+    return known_texts.read_known(info.name, path_of(config), seed)
 
 
 def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:

@@ -30,7 +30,7 @@ def layer_tree(model: nn.Module, input_shape: tuple[int, ...], name: str, head: 
 
     Args:
         model: on any device, the meta device included.
-        input_shape: of one image, (C, H, W), without the batch.
+        input_shape: of one image, (C, H, W), or of one text, (L,) tokens; without the batch.
         name: under which the tree is filed, as in the catalog.
         head: paths of the modules that make up the head; () if unknown.
 

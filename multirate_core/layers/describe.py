@@ -30,19 +30,28 @@ LOG_TAIL_CHARACTERS = 2000
 
 @dataclass(frozen=True)
 class TreeRequest:
-    """Which tree: a model of the catalog with a head of `num_classes`, on square images of `image_size` pixels."""
+    """Which tree: a model of the catalog with a head of `num_classes`.
+
+    Args:
+        model: its name.
+        num_classes: size of the head.
+        input_shape: of one sample: (C, H, W) of an image, (L,) of a text.
+        source: of a network from Hugging Face, as in `ModelConfig`.
+    """
 
     model: str
     num_classes: int
-    channels: int
-    image_size: int
+    input_shape: tuple[int, ...]
+    source: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, str) or not 1 <= len(self.model) <= 200:
             raise ConfigError(f"the model's name has 1 to 200 characters, got {self.model!r}.")
         require_whole("num_classes", self.num_classes, 1, 100_000)
-        require_whole("channels", self.channels, 1, 64)
-        require_whole("image_size", self.image_size, 1, 4096)
+        if len(self.input_shape) not in (1, 3):
+            raise ConfigError(f"an input shape is (C, H, W) of an image or (L,) of a text, got {self.input_shape}.")
+        for size in self.input_shape:
+            require_whole("each number of the input shape", size, 1, 8192)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class DescribeError:
     message: str
 
 
-SHIPPED = TreeRequest("glyph_net", num_classes=10, channels=1, image_size=32)
+SHIPPED = TreeRequest("glyph_net", num_classes=10, input_shape=(1, 32, 32))
 
 
 def shipped_path() -> Path:
@@ -115,29 +124,30 @@ def describe(request: TreeRequest) -> LayerTree:
     Raises:
         ModelError: unknown model, or one that cannot be built for this request.
     """
-    from multirate_core.models.catalog import model_info
+    from multirate_core.models.catalog import model_info, source_of
 
-    model_info(request.model)  # an unknown name is told before torch is loaded
+    source_of(model_info(request.model), request.source)  # what has no network is told before torch is loaded
     import torch
 
     from multirate_core.layers.build import layer_tree
     from multirate_core.models.registry import build_skeleton
 
     with torch.device("meta"):
-        model, head = build_skeleton(request.model, request.num_classes, request.channels)
-    return layer_tree(model, (request.channels, request.image_size, request.image_size), request.model, head)
+        model, head = build_skeleton(request.model, request.num_classes, request.input_shape, request.source)
+    return layer_tree(model, request.input_shape, request.model, head)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make one tree, or with --ship the one that ships, and write it or the reason why not; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m multirate_core.layers.describe")
-    parser.add_argument("request", nargs="?", help='JSON: {"model", "num_classes", "channels", "image_size"}')
+    parser.add_argument("request", nargs="?", help='JSON: {"model", "num_classes", "input_shape", "source"}')
     parser.add_argument("--ship", action="store_true", help="write the tree of the offline default into the package")
     options = parser.parse_args(arguments)
     if options.ship:
         _write(shipped_path(), to_json(describe(SHIPPED)) + "\n")
         return 0
-    request = TreeRequest(**json.loads(options.request))
+    values = json.loads(options.request)
+    request = TreeRequest(**{**values, "input_shape": tuple(values["input_shape"])})
     try:
         _write(_tree_path(request), to_json(describe(request)))
     except MultirateError as error:
@@ -182,8 +192,17 @@ def _log_path(request: TreeRequest) -> Path:
 
 
 def _key(request: TreeRequest) -> str:
-    facts = [asdict(request), TREE_VERSION, __version__, _version("torch"), _version("torchvision")]
+    makers = [_version(package) for package in ("torch", "torchvision", "transformers")]
+    facts = [asdict(request), TREE_VERSION, __version__, *makers, _described(request.source)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+
+
+def _described(source: str) -> str:
+    """Return what a local folder says about its network: it may be replaced under the same name."""
+    try:
+        return (Path(source).expanduser() / "config.json").read_text(encoding="utf-8") if source else ""
+    except (OSError, ValueError):
+        return ""
 
 
 @lru_cache

@@ -9,11 +9,16 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Literal
 
 from multirate_core.errors import ModelError
 
 OFFLINE_NAME: Final = "glyph_net"
+OFFLINE_TEXT_NAME: Final = "doc_net"
+SHIPPED_FAMILY: Final = "Ships with this project"
+
+Takes = Literal["images", "texts"]
+Maker = Literal["shipped", "torchvision", "hugging_face"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class ModelInfo:
         note: parameters and size of the download, in words.
         smallest_size: the smallest edge in pixels that it can be trained on.
         fixed_size: it takes images of exactly `image_size`.
+        takes: what it is trained on.
+        maker: which library makes it.
+        hub: its name on Hugging Face's hub; "" where the user has to name one.
+        most_tokens: of a text network: the longest text that it takes.
     """
 
     name: str
@@ -43,6 +52,10 @@ class ModelInfo:
     note: str
     smallest_size: int = 8
     fixed_size: bool = False
+    takes: Takes = "images"
+    maker: Maker = "torchvision"
+    hub: str = ""
+    most_tokens: int = 0
 
 
 # family: (title, smallest size, fixed size, ((name, title, image size, parameters in millions, download in MB), ...)).
@@ -128,6 +141,17 @@ _FAMILIES: Final = {
     "inception": ("Inception", 75, False, (("inception_v3", "Inception V3", 299, 27.2, 104),)),
 }  # fmt: skip
 
+# name, title, name on the hub, size in words. Any other one, and any local folder, goes by "hugging_face".
+_HUGGING_FACE: Final = (
+    ("distilbert", "DistilBERT", "distilbert/distilbert-base-uncased", "67 M parameters, 268 MB to download"),
+    ("bert", "BERT base", "google-bert/bert-base-uncased", "110 M parameters, 440 MB to download"),
+    ("roberta", "RoBERTa base", "FacebookAI/roberta-base", "125 M parameters, 499 MB to download"),
+    ("minilm", "MiniLM-L6", "sentence-transformers/all-MiniLM-L6-v2", "23 M parameters, 91 MB to download"),
+    ("deberta", "DeBERTa V3 small", "microsoft/deberta-v3-small", "141 M parameters, 286 MB to download"),
+    ("hugging_face", "Another from Hugging Face", "", "A folder or a name on the hub, of any network that classifies "
+     "texts; needs the package transformers."),
+)  # fmt: skip
+
 
 def model_info(name: str) -> ModelInfo:
     """Return the facts about one network.
@@ -142,6 +166,24 @@ def model_info(name: str) -> ModelInfo:
         f"unknown model {name[:80]!r}; the nearest names are {', '.join(near)}. "
         f"Choose one of the {len(MODELS)} models of multirate_core.models.catalog."
     )
+
+
+def source_of(info: ModelInfo, source: str) -> str:
+    """Return the folder or the hub name that a network comes from, "" for one that needs none.
+
+    Raises:
+        ModelError: a source for a network that has none, or none for one that needs it.
+    """
+    if info.maker != "hugging_face":
+        if source:
+            raise ModelError(f"{info.name} has no source, got {source[:80]!r}. Leave it out, or choose hugging_face.")
+        return ""
+    if not source and not info.hub:
+        raise ModelError(
+            f"{info.name} needs a source: a local folder with config.json, or a name on the hub such as "
+            "'distilbert/distilbert-base-uncased'."
+        )
+    return source or info.hub
 
 
 def require_image_size(info: ModelInfo, image_size: int) -> None:
@@ -160,16 +202,43 @@ def require_image_size(info: ModelInfo, image_size: int) -> None:
 
 def _offline() -> ModelInfo:
     note = "Small convolutional network, pretrained on rendered letters; its weights ship with this project."
-    return ModelInfo(OFFLINE_NAME, "Glyph net", "Ships with this project", 32, 1, True, True, note)
+    return ModelInfo(OFFLINE_NAME, "Glyph net", SHIPPED_FAMILY, 32, 1, True, True, note, maker="shipped")
+
+
+def _offline_text() -> ModelInfo:
+    note = "Small transformer, pretrained on Python's documentation; its weights ship with this project."
+    return _text_model(OFFLINE_TEXT_NAME, "Doc net", SHIPPED_FAMILY, note, maker="shipped", most_tokens=128)
+
+
+def _text_model(
+    name: str, title: str, family: str, note: str, maker: Maker, hub: str = "", most_tokens: int = 512
+) -> ModelInfo:
+    return ModelInfo(
+        name,
+        title,
+        family,
+        0,
+        0,
+        maker == "shipped",
+        True,
+        note,
+        takes="texts",
+        maker=maker,
+        hub=hub,
+        most_tokens=most_tokens,
+    )
 
 
 def _catalog() -> dict[str, ModelInfo]:
-    rows = {OFFLINE_NAME: _offline()}
+    rows = {OFFLINE_NAME: _offline(), OFFLINE_TEXT_NAME: _offline_text()}
     for family, smallest, fixed, members in _FAMILIES.values():
         for name, title, size, millions, megabytes in members:
             note = f"{millions:g} M parameters; pretrained weights: {megabytes} MB to download."
             least = size if fixed else smallest
             rows[name] = ModelInfo(name, title, family, size, 3, False, True, note, least, fixed)
+    for name, title, hub, size in _HUGGING_FACE:
+        note = f"{size}; needs the package transformers." if hub else size
+        rows[name] = _text_model(name, title, "Hugging Face", note, "hugging_face", hub)
     return rows
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from multirate_core.errors import DownloadError, WeightsError
-from multirate_core.models.catalog import OFFLINE_NAME
+from multirate_core.models.catalog import OFFLINE_NAME, OFFLINE_TEXT_NAME
 from multirate_core.models.weights import read_weights
 from multirate_core.network import FAILURES, patience
 
@@ -23,8 +23,8 @@ def published_weights(name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         DownloadError: they are not in the cache and the network does not give them.
         WeightsError: the file is damaged.
     """
-    if name == OFFLINE_NAME:
-        return _shipped_weights()
+    if name in (OFFLINE_NAME, OFFLINE_TEXT_NAME):
+        return _shipped_weights(name)
     entry = torchvision_entry(name)
     file = fetch(entry.url)
     tensors, notes = read_weights(file)
@@ -67,14 +67,17 @@ def cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _shipped_weights() -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    from multirate_core.models import glyph_net
+def _shipped_weights(name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    from multirate_core.models import doc_net, glyph_net
 
-    path = Path(glyph_net.ASSET_PATH)
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != glyph_net.SHA256:
+    path, digest, script, origin = {
+        OFFLINE_NAME: (glyph_net.ASSET_PATH, glyph_net.SHA256, "pretrain_glyphs", "rendered letters"),
+        OFFLINE_TEXT_NAME: (doc_net.ASSET_PATH, doc_net.SHA256, "pretrain_doc_net", "Python's documentation"),
+    }[name]
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise WeightsError(
-            f"the shipped weights {path} are missing or damaged: their SHA-256 must be {glyph_net.SHA256}. "
-            "Install the project again, or run multirate_core.models.pretrain_glyphs."
+            f"the shipped weights {path} are missing or damaged: their SHA-256 must be {digest}. "
+            f"Install the project again, or run multirate_core.models.{script}."
         )
     tensors, notes = read_weights(path)
-    return tensors, (f"Pretrained weights: {path.name}, trained by this project on rendered letters.", *notes)
+    return tensors, (f"Pretrained weights: {path.name}, trained by this project on {origin}.", *notes)

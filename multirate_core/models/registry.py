@@ -15,7 +15,14 @@ from torch.overrides import TorchFunctionMode
 from multirate_core.config import ModelConfig
 from multirate_core.errors import ModelError
 from multirate_core.models import heads
-from multirate_core.models.catalog import OFFLINE_NAME, ModelInfo, model_info, require_image_size
+from multirate_core.models.catalog import (
+    OFFLINE_NAME,
+    OFFLINE_TEXT_NAME,
+    ModelInfo,
+    model_info,
+    require_image_size,
+    source_of,
+)
 from multirate_core.models.published import published_weights, torchvision_entry
 from multirate_core.models.weights import load_weights, read_weights
 
@@ -27,7 +34,8 @@ class BuiltModel:
     Args:
         module: on the CPU, in train mode.
         head: module paths of the head.
-        mean, std: one number per channel, for images in [0, 1]: (image - mean) / std is what the network takes.
+        mean, std: one number per channel, for images in [0, 1]: (image - mean) / std is what the network takes; () for
+            a text network.
         notes: what a reader of the results should know about its weights.
     """
 
@@ -38,7 +46,7 @@ class BuiltModel:
     notes: tuple[str, ...]
 
 
-def build(config: ModelConfig, num_classes: int, channels: int, image_size: int) -> BuiltModel:
+def build(config: ModelConfig, num_classes: int, input_shape: tuple[int, ...]) -> BuiltModel:
     """Make a network with the weights that `config` names and a head of the right size.
 
     Everything random is drawn from torch's current seed: the same seed gives the same network.
@@ -46,8 +54,7 @@ def build(config: ModelConfig, num_classes: int, channels: int, image_size: int)
     Args:
         config: name and weights.
         num_classes: size of the head, ≥ 2.
-        channels: of the images.
-        image_size: edge of the images in pixels.
+        input_shape: of one sample, as `data_shape` tells it: (C, H, W) of an image, (L,) of a text.
 
     Raises:
         ModelError: unknown name, wrong number of channels, or images that the network cannot take.
@@ -55,9 +62,16 @@ def build(config: ModelConfig, num_classes: int, channels: int, image_size: int)
         DownloadError: the weights have to be downloaded and the network does not give them.
     """
     info = model_info(config.name)
-    require_image_size(info, image_size)
-    module, head = build_skeleton(config.name, num_classes, channels)
-    mean, std = _normalisation(info)
+    source = source_of(info, config.source)
+    if info.takes == "images":
+        require_image_size(info, input_shape[-1])
+    if info.maker == "hugging_face" and config.weights == "pretrained":
+        from multirate_core.models import hugging_face
+
+        module, head, notes = hugging_face.build_pretrained(info, source, num_classes)
+        return BuiltModel(module.train(), head, (), (), notes)
+    module, head = build_skeleton(config.name, num_classes, input_shape, source)
+    mean, std = _normalisation(info) if info.takes == "images" else ((), ())
     if config.weights == "none":
         return BuiltModel(module.train(), head, mean, std, ("The weights are random.",))
     tensors, notes = _tensors(config)
@@ -65,7 +79,9 @@ def build(config: ModelConfig, num_classes: int, channels: int, image_size: int)
     return BuiltModel(module.train(), head, mean, std, notes)
 
 
-def build_skeleton(name: str, num_classes: int, channels: int) -> tuple[nn.Module, tuple[str, ...]]:
+def build_skeleton(
+    name: str, num_classes: int, input_shape: tuple[int, ...], source: str = ""
+) -> tuple[nn.Module, tuple[str, ...]]:
     """Make a network with random weights and a head for `num_classes` classes.
 
     Under `torch.device("meta")` no memory is taken. Weights are drawn from torch's current seed.
@@ -73,7 +89,8 @@ def build_skeleton(name: str, num_classes: int, channels: int) -> tuple[nn.Modul
     Args:
         name: of the catalog.
         num_classes: size of the head, ≥ 2.
-        channels: of the images, as `data_shape` tells them.
+        input_shape: of one sample, as `data_shape` tells it.
+        source: of a network from Hugging Face.
 
     Returns:
         The network and the module paths of its head.
@@ -82,14 +99,24 @@ def build_skeleton(name: str, num_classes: int, channels: int) -> tuple[nn.Modul
         ModelError: the name is unknown, or the network does not take images of so many channels.
     """
     info = model_info(name)
-    _require_channels(info, channels)
-    if name == OFFLINE_NAME:
-        from multirate_core.models import glyph_net
+    if info.maker == "hugging_face":
+        from multirate_core.models import hugging_face
 
-        model: nn.Module = glyph_net.build(num_classes, in_channels=channels)
-        return model, (heads.head_path(model),)
-    model = _torchvision_model(info, num_classes)
+        return hugging_face.build_skeleton(info, source, num_classes)
+    if info.takes == "images":
+        _require_channels(info, input_shape[0])
+    model = _shipped_model(info, num_classes) if info.maker == "shipped" else _torchvision_model(info, num_classes)
     return model, (heads.head_path(model),)
+
+
+def _shipped_model(info: ModelInfo, num_classes: int) -> nn.Module:
+    if info.name == OFFLINE_TEXT_NAME:
+        from multirate_core.models import doc_net
+
+        return doc_net.build(num_classes)
+    from multirate_core.models import glyph_net
+
+    return glyph_net.build(num_classes, info.channels)
 
 
 def _tensors(config: ModelConfig) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:

@@ -66,22 +66,28 @@ def _last_block_and_head(tree: LayerTree) -> set[str]:
     ResNet, the encoder layers of a ViT. A network of single layers has its layers as blocks.
     """
     head = _head(tree)
-    members = _level_of_blocks(tree.root, head)
+    members, following = _level_of_blocks(tree.root, head)
     blocks = [node for node in members if head.isdisjoint(_owned(node))]
     last = ([node for node in blocks if _is_compound(node)] or blocks or members)[-1:]
     after = members[members.index(last[0]) :] if last else []
-    return head | _below(tree, (node.path for node in after))
+    return head | _below(tree, (node.path for node in (*after, *following)))
 
 
-def _level_of_blocks(node: LayerNode, head: set[str]) -> list[LayerNode]:
-    """Return the modules beside each other that hold the body, going down while one compound module holds it all."""
+def _level_of_blocks(node: LayerNode, head: set[str]) -> tuple[list[LayerNode], list[LayerNode]]:
+    """Return the modules beside each other that hold the body, going down while one compound module holds it all.
+
+    The second list is what follows them on the levels above: a last norm, a pooler.
+    """
     known = node.output_shape is not None
     members = [child for child in node.children if _owned(child) - head and (_runs(child) or not known)]
     compound = [child for child in members if _is_compound(child) and head.isdisjoint(_owned(child))]
-    whole = sum(child.parameter_count for child in compound)
-    body = next((child for child in compound if child.parameter_count >= BODY_SHARE * whole), None)
-    inside = _level_of_blocks(body, head) if body else []
-    return inside + members[members.index(body) + 1 :] if body and len(inside) > 1 else members
+    working = [child for child in compound if not _is_lookup(child)]
+    whole = sum(child.parameter_count for child in working)
+    body = next((child for child in working if child.parameter_count >= BODY_SHARE * whole), None)
+    inside, following = _level_of_blocks(body, head) if body else ([], [])
+    if body and len(inside) > 1:
+        return inside, following + members[members.index(body) + 1 :]
+    return members, []
 
 
 def _runs(node: LayerNode) -> bool:
@@ -91,6 +97,16 @@ def _runs(node: LayerNode) -> bool:
 
 def _is_compound(node: LayerNode) -> bool:
     return any(_owned(child) for child in node.children)
+
+
+def _is_lookup(node: LayerNode) -> bool:
+    """Tell a module of embedding tables, in which a text network may have half its parameters."""
+    return 2 * _in_tables(node) > node.parameter_count
+
+
+def _in_tables(node: LayerNode) -> int:
+    own = sum(parameter.numel for parameter in node.parameters) if node.kind == "Embedding" else 0
+    return own + sum(_in_tables(child) for child in node.children)
 
 
 def _owned(node: LayerNode) -> set[str]:

@@ -12,10 +12,12 @@ import torch
 from multirate_core.config import Execution, RaceConfig
 from multirate_core.data import registry as data_registry
 from multirate_core.data.catalog import DataShape, data_shape
+from multirate_core.errors import ConfigError
 from multirate_core.events import EnvironmentFound, Event, PhaseChanged
 from multirate_core.models import registry as model_registry
 from multirate_core.models.catalog import model_info
 from multirate_core.models.registry import BuiltModel
+from multirate_core.models.tokenizer import tokenizer_of
 from multirate_core.race.device import choose_device, cpu_threads, environment
 from multirate_core.race.lanes import race_lanes
 from multirate_core.race.partitions import resolve_partitions
@@ -47,6 +49,8 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
     with cpu_threads(config.threads):
         yield PhaseChanged(f"building {config.model.name}")
         shape = data_shape(config.data, model_info(config.model.name))
+        if config.execution.channels_last and len(shape.input_shape) == 1:
+            raise ConfigError(f"channels last is for images, and {config.data.name} holds texts. Turn it off.")
         first = _build(config, shape, config.seeds[0], device)
         partitions = resolve_partitions(config, first.module)
         yield PhaseChanged(f"loading {config.data.name}")
@@ -69,13 +73,20 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
 def _build(config: RaceConfig, shape: DataShape, seed: int, device: torch.device) -> BuiltModel:
     """Make the network on the CPU; what it draws at random comes from the seed alone."""
     with Randomness(seed, device).active():
-        return model_registry.build(config.model, shape.num_classes, shape.channels, shape.image_size)
+        return model_registry.build(config.model, shape.num_classes, shape.input_shape)
 
 
-def _load(config: RaceConfig, shape: DataShape, say: Callable[[str], None]) -> data_registry.DataSplit:
-    return data_registry.load(
-        config.data, seed=config.seeds[0], image_size=shape.image_size, channels=shape.channels, say=say
-    )
+def _load(
+    config: RaceConfig, shape: DataShape, say: Callable[[str], None]
+) -> data_registry.DataSplit | data_registry.TextSplit:
+    if len(shape.input_shape) == 1:
+        say(f"Tokenizing {config.data.name}")
+        tokenizer = tokenizer_of(config.model)
+        return data_registry.load_texts(
+            config.data, seed=config.seeds[0], max_tokens=shape.input_shape[0], tokenizer=tokenizer, say=say
+        )
+    channels, _, edge = shape.input_shape
+    return data_registry.load(config.data, seed=config.seeds[0], image_size=edge, channels=channels, say=say)
 
 
 def _watched(task: Callable[[Callable[[str], None]], T], control: Control) -> Generator[Event, None, T | None]:

@@ -6,8 +6,8 @@ import gc
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
+from multirate_core.data.texts import TextSplit
 from multirate_core.events import Event, PhaseChanged, Progress
 from multirate_core.models.registry import BuiltModel
 from multirate_core.race.marks import MARKS, Marks
@@ -15,6 +15,8 @@ from multirate_core.race.progress import ProgressMeter
 from multirate_core.race.seed import Control, SeedRace, training_phase
 from multirate_core.race.start import RaceParts, make_lanes, warm_up
 from multirate_core.training.batches import Images
+from multirate_core.training.samples import Samples
+from multirate_core.training.texts import Texts, longest
 
 
 def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
@@ -30,13 +32,12 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
     config = parts.config
     marks = Marks(None if config.budget.seconds is None else config.budget.seconds / MARKS)
     meter = ProgressMeter(config.budget, len(config.seeds))
-    train: Images | None = None
-    test: Images | None = None
+    train: Samples | None = None
+    test: Samples | None = None
     for index, seed in enumerate(config.seeds):
         built = parts.build(seed)
         if train is None or test is None:
-            train = _images(parts, built, parts.split.train_images, parts.split.train_labels)
-            test = _images(parts, built, parts.split.test_images, parts.split.test_labels)
+            train, test = _samples(parts, built)
             yield PhaseChanged("warming up")
             warm_up(parts, built, train)
         lanes = make_lanes(parts, index, built, train)
@@ -51,8 +52,17 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
     yield Progress(1.0, 0.0)
 
 
-def _images(parts: RaceParts, built: BuiltModel, images: Tensor, labels: Tensor) -> Images:
-    return Images(images, labels, built.mean, built.std, parts.device, parts.config.execution.channels_last)
+def _samples(parts: RaceParts, built: BuiltModel) -> tuple[Samples, Samples]:
+    """Return the training and the test part as batches for the device."""
+    split, device, execution = parts.split, parts.device, parts.config.execution
+    if isinstance(split, TextSplit):
+        fixed = longest(split) if execution.compile else None
+        return (
+            Texts(split.train_tokens, split.train_labels, split.pad_id, device, fixed),
+            Texts(split.test_tokens, split.test_labels, split.pad_id, device, fixed),
+        )
+    how = (built.mean, built.std, device, execution.channels_last)
+    return Images(split.train_images, split.train_labels, *how), Images(split.test_images, split.test_labels, *how)
 
 
 def _free_memory(device: torch.device) -> None:

@@ -12,9 +12,9 @@ from multirate_core.events import Evaluated, Event, LaneEnded, Outcome, PhaseCha
 from multirate_core.race.marks import Marks
 from multirate_core.race.progress import ProgressMeter, expected_total_s
 from multirate_core.race.timeline import Timeline
-from multirate_core.training.batches import Images
 from multirate_core.training.evaluation import Score
 from multirate_core.training.lane import Lane, Piece
+from multirate_core.training.samples import Samples
 
 Control = Callable[[], Literal["go", "pause", "stop"]]
 Reason = Literal["start", "epoch", "mark", "end"]
@@ -46,7 +46,7 @@ class SeedRace:
         self,
         config: RaceConfig,
         lanes: list[Lane],
-        test: Images,
+        test: Samples,
         marks: Marks,
         meter: ProgressMeter,
         control: Control,

@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from multirate_core.arms import ArmOptimizer, make_optimizer
 from multirate_core.config import ArmConfig, RaceConfig
 from multirate_core.data.split import DataSplit
+from multirate_core.data.texts import TextSplit
 from multirate_core.errors import ConfigError
 from multirate_core.lean import make_lean
 from multirate_core.models.registry import BuiltModel
 from multirate_core.partition import Partition
-from multirate_core.training.batches import Images, TrainingOrder, drops_single, steps_per_epoch
+from multirate_core.training.batches import TrainingOrder, drops_single, steps_per_epoch
 from multirate_core.training.forward import Forward
 from multirate_core.training.lane import Lane, train_step
 from multirate_core.training.randomness import Randomness, kept
+from multirate_core.training.samples import Inputs, Samples, shape_of
 from multirate_core.training.timers import slice_timer
 
 WARM_UP_STEPS = 3  # the first with all groups due, the others as k says
@@ -41,12 +43,12 @@ class RaceParts:
 
     config: RaceConfig
     build: Callable[[int], BuiltModel]
-    split: DataSplit
+    split: DataSplit | TextSplit
     partitions: tuple[Partition | None, ...]
     device: torch.device
 
 
-def make_lanes(parts: RaceParts, seed_index: int, built: BuiltModel, train: Images) -> list[Lane]:
+def make_lanes(parts: RaceParts, seed_index: int, built: BuiltModel, train: Samples) -> list[Lane]:
     """Return one lane per arm, all with the weights of `built`, the same data order and the same random states."""
     config = parts.config
     seed, batch_size = config.seeds[seed_index], config.recipe.batch_size
@@ -66,7 +68,7 @@ def make_lanes(parts: RaceParts, seed_index: int, built: BuiltModel, train: Imag
     ]
 
 
-def warm_up(parts: RaceParts, built: BuiltModel, train: Images) -> None:
+def warm_up(parts: RaceParts, built: BuiltModel, train: Samples) -> None:
     """Take a few steps of every arm on copies that are thrown away.
 
     The first steps of a process are slow (memory is fetched from the system, kernels are chosen); without this the
@@ -81,22 +83,22 @@ def warm_up(parts: RaceParts, built: BuiltModel, train: Images) -> None:
             forward, optimizer = _copy(parts, built, arm, partition, compiled=False)
             batch_size = parts.config.recipe.batch_size
             order = TrainingOrder(train, batch_size, 0, drops_single(forward.model, len(train), batch_size))
-            for images, labels in order.take(WARM_UP_STEPS):
-                _first_step(forward, optimizer, images, labels)
+            for inputs, labels in order.take(WARM_UP_STEPS):
+                _first_step(forward, optimizer, inputs, labels)
                 if time.perf_counter() - begun > WARM_UP_S:
                     break
 
 
-def _first_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tensor) -> None:
+def _first_step(forward: Forward, arm: ArmOptimizer, inputs: Inputs, labels: Tensor) -> None:
     """Take a step; say it in words if the batch is too small for BatchNorm."""
     try:
-        train_step(forward, arm, images, labels)
+        train_step(forward, arm, inputs, labels)
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise ConfigError(
             f"BatchNorm cannot train on a batch of {len(labels)} where its feature map is one pixel, got images of "
-            f"{images.shape[-2]} × {images.shape[-1]}. Use a batch size ≥ 2 or larger images."
+            f"{' × '.join(map(str, shape_of(inputs)[2:]))}. Use a batch size ≥ 2 or larger images."
         ) from error
 
 

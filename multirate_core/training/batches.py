@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from multirate_core.training.samples import Inputs, Samples
+
 SHARE_OF_FREE_MEMORY = 0.4  # of an accelerator: what a data set may take; the rest is for models and activations
 
 
@@ -46,6 +48,10 @@ class Images:
         """Return row numbers on the device on which `batch` will look them up."""
         return rows.to(self._images.device)
 
+    def values_each(self) -> int:
+        """Return the numbers of one image."""
+        return self._images[0].numel()
+
     def batch(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Return the rows as normalised float images (B, C, H, W) and labels (B,), both on the device."""
         images, labels = self._images[rows], self._labels[rows]
@@ -58,43 +64,43 @@ class Images:
 
 
 class TrainingOrder:
-    """Walks through the training images, epoch after epoch, each in an order drawn from the seed.
+    """Walks through the training samples, epoch after epoch, each in an order drawn from the seed.
 
     Args:
-        images: the training part.
+        samples: the training part.
         batch_size: images per step; the last batch of an epoch may be shorter.
         seed: of the order; the same seed gives the same order to every arm.
-        drop_single: leave out a last batch of one image, on which BatchNorm cannot train.
+        drop_single: leave out a last batch of one sample, on which BatchNorm cannot train.
     """
 
-    def __init__(self, images: Images, batch_size: int, seed: int, drop_single: bool) -> None:
-        self._images = images
+    def __init__(self, samples: Samples, batch_size: int, seed: int, drop_single: bool) -> None:
+        self._samples = samples
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0
-        self.steps_per_epoch = steps_per_epoch(len(images), batch_size, drop_single)
+        self.steps_per_epoch = steps_per_epoch(len(samples), batch_size, drop_single)
 
-    def take(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def take(self, count: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield the next `count` batches; one that is not asked for stays the next one."""
         for _ in range(count):
             if self._position % self.steps_per_epoch == 0:
-                self._order = self._images.place_rows(torch.randperm(len(self._images), generator=self._generator))
+                self._order = self._samples.place_rows(torch.randperm(len(self._samples), generator=self._generator))
             first = self._position % self.steps_per_epoch * self._batch_size
             self._position += 1
-            yield self._images.batch(self._order[first : first + self._batch_size])
+            yield self._samples.batch(self._order[first : first + self._batch_size])
 
 
-def steps_per_epoch(train_images: int, batch_size: int, drop_single: bool) -> int:
+def steps_per_epoch(train_count: int, batch_size: int, drop_single: bool) -> int:
     """Return the number of batches in an epoch, at least 1."""
-    whole, rest = divmod(train_images, batch_size)
+    whole, rest = divmod(train_count, batch_size)
     return max(1, whole + (1 if rest > (1 if drop_single else 0) else 0))
 
 
-def drops_single(model: nn.Module, train_images: int, batch_size: int) -> bool:
-    """Return whether the last batch has one image while the model has BatchNorm, which needs two."""
+def drops_single(model: nn.Module, train_count: int, batch_size: int) -> bool:
+    """Return whether the last batch has one sample while the model has BatchNorm, which needs two."""
     has_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    return has_norm and train_images > batch_size > 1 and train_images % batch_size == 1
+    return has_norm and train_count > batch_size > 1 and train_count % batch_size == 1
 
 
 def _room(device: torch.device) -> float:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.training.randomness import kept
+from multirate_core.training.samples import Inputs, device_of, layout_of, logits
 
 MOST_GRAPHS = 4096  # of one network: kinds of steps × batch shapes, and two for tests
 # Names of Dynamo's settings, the present one and that of older versions, and what they must be.
@@ -44,28 +45,27 @@ class CompiledCalls:
         self._call = torch.compile(_with_own_code(model), dynamic=False, fullgraph=True)
         self._ready: set[Hashable] = set()
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, inputs: Inputs) -> Tensor:
         """Return the logits (B, classes) by a compiled graph."""
-        logits: Tensor = self._call(images)
-        return logits
+        return self._call(inputs)
 
-    def compile_for(self, images: Tensor, run: Callable[[], object]) -> float:
+    def compile_for(self, inputs: Inputs, run: Callable[[], object]) -> float:
         """Compile what the next call needs, unless that was done before; return the seconds it took.
 
         Buffers (BatchNorm's statistics) and random states are as before afterwards, and no gradient is left.
 
         Args:
-            images: of the call, (B, C, H, W).
+            inputs: of the call.
             run: makes the call, and the backward pass where there is one.
         """
-        kind = self._kind(images)
+        kind, device = self._kind(inputs), device_of(inputs)
         if kind in self._ready:
             return 0.0
-        _wait(images.device)
+        _wait(device)
         begun = time.perf_counter()
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         try:
-            with _dynamo_settings(), torch.compiler.set_stance("default"), kept(images.device):
+            with _dynamo_settings(), torch.compiler.set_stance("default"), kept(device):
                 run()
         except _compiler_errors() as error:
             raise ModelError(
@@ -78,13 +78,13 @@ class CompiledCalls:
             weight.grad = None
         self._ready.add(kind)
         self.graphs += 1
-        _wait(images.device)
+        _wait(device)
         return time.perf_counter() - begun
 
-    def _kind(self, images: Tensor) -> Hashable:
+    def _kind(self, inputs: Inputs) -> Hashable:
         """Return what a graph depends on: mode, gradients, shape and memory format."""
         wanted = tuple(weight.requires_grad for weight in self._model.parameters())
-        return self._model.training, torch.is_grad_enabled(), wanted, tuple(images.shape), images.stride()
+        return self._model.training, torch.is_grad_enabled(), wanted, layout_of(inputs)
 
 
 def require_compiler(device: torch.device) -> None:
@@ -113,12 +113,11 @@ def _has_cpp_compiler() -> bool:
         return False
 
 
-def _with_own_code(model: nn.Module) -> Callable[[Tensor], Tensor]:
+def _with_own_code(model: nn.Module) -> Callable[[Inputs], Tensor]:
     """Return a function that calls the model and shares its code object with no other."""
 
-    def forward(images: Tensor) -> Tensor:
-        logits: Tensor = model(images)
-        return logits
+    def forward(inputs: Inputs) -> Tensor:
+        return logits(model, inputs)
 
     return types.FunctionType(forward.__code__.replace(), globals(), closure=forward.__closure__)
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from multirate_core.training.batches import Images
 from multirate_core.training.forward import Forward
 from multirate_core.training.randomness import kept
+from multirate_core.training.samples import Inputs, Samples, device_of
 
 VALUES_PER_BATCH = 2**23  # input values in one test batch: 1,024 images of 28 × 28 (the cap), 55 of 3 × 224 × 224
-MOST_IMAGES = 1024
-MOST_IMAGES_CPU = 128  # small batches stay in a CPU's caches: a third less time for the offline pair
+MOST_SAMPLES = 1024
+MOST_SAMPLES_CPU = 128  # small batches stay in a CPU's caches: a third less time for the offline pair
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Score:
     loss: float
 
 
-def evaluate(forward: Forward, images: Images, batch_size: int) -> Score:
-    """Test a network on all images; train mode, random states and `requires_grad` stay as they are.
+def evaluate(forward: Forward, samples: Samples, batch_size: int) -> Score:
+    """Test a network on all samples; train mode, random states and `requires_grad` stay as they are.
 
     Args:
         forward: of the network, whose logits are (B, classes).
-        images: the test part, at least one image.
+        samples: the test part, at least one.
         batch_size: of the training; test batches are at least as large.
     """
-    with testing(forward.model), kept(images.device):
-        return _score(forward, images, batch_size)
+    with testing(forward.model), kept(samples.device):
+        return _score(forward, samples, batch_size)
 
 
 @contextmanager
@@ -52,32 +52,31 @@ def testing(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def batches_of(images: Images, batch_size: int) -> list[slice]:
+def batches_of(samples: Samples, batch_size: int) -> list[slice]:
     """Return the rows of each test batch, in order; only the last one may be shorter."""
-    size = _test_batch(images, batch_size)
-    return [slice(first, first + size) for first in range(0, len(images), size)]
+    size = _test_batch(samples, batch_size)
+    return [slice(first, first + size) for first in range(0, len(samples), size)]
 
 
-def _score(forward: Forward, images: Images, batch_size: int) -> Score:
+def _score(forward: Forward, samples: Samples, batch_size: int) -> Score:
     """Add up on the device and read once."""
-    total = torch.zeros(2, device=images.device)  # right answers, summed loss
-    for rows in batches_of(images, batch_size):
-        inputs, labels = images.batch(rows)
+    total = torch.zeros(2, device=samples.device)  # right answers, summed loss
+    for rows in batches_of(samples, batch_size):
+        inputs, labels = samples.batch(rows)
         logits = logits_of(forward, inputs)
         total[0] += (logits.argmax(dim=1) == labels).sum()
         total[1] += functional.cross_entropy(logits.float(), labels, reduction="sum")
     right, loss = total.tolist()
-    return Score(right / len(images), loss / len(images))
+    return Score(right / len(samples), loss / len(samples))
 
 
-def logits_of(forward: Forward, inputs: Tensor) -> Tensor:
+def logits_of(forward: Forward, inputs: Inputs) -> Tensor:
     """Return the logits of one test batch, in the race's precision."""
-    with forward.computing(inputs.device):
+    with forward.computing(device_of(inputs)):
         return forward(inputs)
 
 
-def _test_batch(images: Images, batch_size: int) -> int:
-    """Return a batch size that fits small and large images."""
-    values = images.batch(slice(0, 1))[0].numel()
-    most = MOST_IMAGES_CPU if images.device.type == "cpu" else MOST_IMAGES
-    return max(batch_size, min(most, VALUES_PER_BATCH // values), 1)
+def _test_batch(samples: Samples, batch_size: int) -> int:
+    """Return a batch size that fits small and large samples."""
+    most = MOST_SAMPLES_CPU if samples.device.type == "cpu" else MOST_SAMPLES
+    return max(batch_size, min(most, VALUES_PER_BATCH // samples.values_each()), 1)

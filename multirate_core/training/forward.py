@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from multirate_core.config import Precision
 from multirate_core.errors import ConfigError
 from multirate_core.training.compiling import CompiledCalls, require_compiler
+from multirate_core.training.samples import Inputs, logits
 
 
 class Forward:
     """A network's forward pass.
 
     Args:
-        model: (B, C, H, W) -> logits (B, classes); its mode and its parameters stay the caller's.
+        model: a batch -> logits (B, classes), see `samples.logits`; its mode and its parameters stay the caller's.
         precision: "bf16" calls it under autocast; its parameters stay float32.
         compiled: compiles one graph per kind of step, mode and shape, each before it is first needed.
     """
@@ -26,10 +27,9 @@ class Forward:
         self.calls = CompiledCalls(model) if compiled else None
         self._bf16 = precision == "bf16"
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, inputs: Inputs) -> Tensor:
         """Return the logits (B, classes)."""
-        logits: Tensor = self.model(images) if self.calls is None else self.calls(images)
-        return logits
+        return logits(self.model, inputs) if self.calls is None else self.calls(inputs)
 
     def computing(self, device: torch.device) -> AbstractContextManager[object]:
         """Return the context for forward pass and loss: autocast, or none."""

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multirate_core.arms import ArmOptimizer
-from multirate_core.training.batches import Images, TrainingOrder
+from multirate_core.training.batches import TrainingOrder
 from multirate_core.training.evaluation import Score, batches_of, evaluate, logits_of, testing
 from multirate_core.training.forward import Forward
 from multirate_core.training.randomness import Randomness
+from multirate_core.training.samples import Inputs, Samples, device_of
 from multirate_core.training.timers import SliceTimer, SliceTimes
 
 
@@ -59,7 +60,7 @@ class Lane:
         name: of the arm.
         forward: calls the lane's own network, which is on the device and in train mode.
         arm: its optimiser.
-        order: its walk through the training images.
+        order: its walk through the training samples.
         randomness: its random states.
         timer: fits the device.
     """
@@ -110,11 +111,11 @@ class Lane:
             begun = time.perf_counter()
             self.timer.begin()
             batches = self.order.take(self._planned(most_steps, most_seconds))
-            for images, labels in list(batches) if self.timer.ahead else batches:
+            for inputs, labels in list(batches) if self.timer.ahead else batches:
                 due.append(self.arm.due())
-                compiling_s += self._compile_step(images, labels)
+                compiling_s += self._compile_step(inputs, labels)
                 self.timer.start()
-                losses.append(train_step(self.forward, self.arm, images, labels))
+                losses.append(train_step(self.forward, self.arm, inputs, labels))
                 self.timer.stop()
                 if self.timer.trained_s >= most_seconds:
                     break
@@ -124,33 +125,33 @@ class Lane:
         around_s = begun - called + time.perf_counter() - over
         return replace(piece, other_s=piece.other_s + around_s)
 
-    def evaluate(self, images: Images, batch_size: int) -> Score:
-        """Test the model on all images; nothing of the training changes."""
+    def evaluate(self, samples: Samples, batch_size: int) -> Score:
+        """Test the model on all samples; nothing of the training changes."""
         with self.forward.strict(), self._one_kind_of_test():
-            return evaluate(self.forward, images, batch_size)
+            return evaluate(self.forward, samples, batch_size)
 
-    def compile_evaluation(self, images: Images, batch_size: int) -> None:
+    def compile_evaluation(self, samples: Samples, batch_size: int) -> None:
         """Compile what the next test of the model needs; nothing to do if that was done, or nothing is compiled."""
         calls = self.forward.calls
         if calls is None:
             return
-        batches = batches_of(images, batch_size)
+        batches = batches_of(samples, batch_size)
         with self._one_kind_of_test(), testing(self.model):
             for rows in (batches[0], batches[-1]):
-                inputs, _ = images.batch(rows)
+                inputs, _ = samples.batch(rows)
                 calls.compile_for(inputs, partial(logits_of, self.forward, inputs))
 
     def _one_kind_of_test(self) -> AbstractContextManager[None]:
         """Hide which groups are due next: a compiled network would need a graph for each."""
         return nullcontext() if self.forward.calls is None else self.arm.all_gradients()
 
-    def _compile_step(self, images: Tensor, labels: Tensor) -> float:
+    def _compile_step(self, inputs: Inputs, labels: Tensor) -> float:
         """Compile what the next step needs, and return the seconds that it took; mostly there is nothing to do."""
         calls = self.forward.calls
         if calls is None:
             return 0.0
         self.arm.optimizer.zero_grad(set_to_none=True)  # the step's own flags
-        return calls.compile_for(images, partial(gradients, self.forward, images, labels))
+        return calls.compile_for(inputs, partial(gradients, self.forward, inputs, labels))
 
     def _planned(self, most_steps: int, most_seconds: float) -> int:
         """Return how many steps fit into the seconds, at least 1; a live timer stops by itself."""
@@ -186,25 +187,25 @@ class Lane:
         )
 
 
-def train_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tensor) -> Tensor:
+def train_step(forward: Forward, arm: ArmOptimizer, inputs: Inputs, labels: Tensor) -> Tensor:
     """Take one step of an ordinary training loop and return the minibatch loss, still on the device.
 
     Args:
         forward: of the network that the optimiser trains.
         arm: the optimiser, and what follows each of its steps.
-        images: normalised, (B, C, H, W).
+        inputs: of one batch, as `Samples.batch` gives them.
         labels: int64 (B,).
     """
     arm.optimizer.zero_grad(set_to_none=True)
-    loss = gradients(forward, images, labels)
+    loss = gradients(forward, inputs, labels)
     arm.optimizer.step()
     arm.after_step()
     return loss
 
 
-def gradients(forward: Forward, images: Tensor, labels: Tensor) -> Tensor:
+def gradients(forward: Forward, inputs: Inputs, labels: Tensor) -> Tensor:
     """Add the gradients of the mean cross-entropy to the parameters, and return it."""
-    with forward.computing(images.device):
-        loss = functional.cross_entropy(forward(images), labels)
+    with forward.computing(device_of(inputs)):
+        loss = functional.cross_entropy(forward(inputs), labels)
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()

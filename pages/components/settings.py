@@ -52,12 +52,16 @@ class Settings:
     model: str = _DEFAULT.model.name
     weights: str = "pretrained"
     weights_path: str = ""
+    source: str = ""
     data: str = _DEFAULT.data.name
     data_path: str = ""
     image_size: int = 0
     num_classes: int = 0
     train_images: int = _DEFAULT.data.train_images or 0
     bad_images: str = "refuse"
+    max_tokens: int = 0
+    text_column: str = ""
+    label_column: str = ""
     download: bool = False
     budget: str = "epochs"
     epochs: int = _DEFAULT.budget.epochs or 20
@@ -85,6 +89,7 @@ LABELS = {
     "image_size": "Image edge in pixels",
     "train_images": "Training images",
     "num_classes": "Classes of the head",
+    "max_tokens": "Tokens per text",
     "epochs": "Epochs",
     "seconds": "Seconds",
     "lr": "Learning rate per step",
@@ -138,12 +143,16 @@ LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "model": ("m", _choice(*MODELS)),
     "weights": ("w", _choice(*WEIGHTS)),
     "weights_path": ("wp", str),
+    "source": ("src", str),
     "data": ("d", _choice(*DATASETS)),
     "data_path": ("dp", str),
     "image_size": ("px", int),
     "num_classes": ("nc", int),
     "train_images": ("nt", int),
     "bad_images": ("bad", _choice("refuse", "skip")),
+    "max_tokens": ("mt", int),
+    "text_column": ("tc", str),
+    "label_column": ("lc", str),
     "download": ("dl", _flag),
     "budget": ("b", _choice(*BUDGETS)),
     "epochs": ("e", int),
@@ -227,7 +236,7 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
     require_whole("seeds", settings.seeds, 1, MAX_SEEDS)  # before that many are written down
     return RaceConfig(
         arms=arms,
-        model=ModelConfig(settings.model, settings.weights_path if settings.weights == "file" else settings.weights),
+        model=_model(settings),
         data=data_config(settings),
         recipe=_recipe(settings),
         budget=_budget(settings),
@@ -238,6 +247,13 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
     )
 
 
+def _model(settings: Settings) -> ModelConfig:
+    """Return the network; a source that was typed for another one is not used."""
+    weights = settings.weights_path if settings.weights == "file" else settings.weights
+    source = settings.source if MODELS[settings.model].maker == "hugging_face" else ""
+    return ModelConfig(settings.model, weights, source)
+
+
 def from_race(config: RaceConfig) -> Settings:
     """Return the settings that make this race again (the partitions come from its arms)."""
     own = config.model.weights in ("pretrained", "none")
@@ -245,12 +261,16 @@ def from_race(config: RaceConfig) -> Settings:
         model=config.model.name,
         weights=config.model.weights if own else "file",
         weights_path="" if own else config.model.weights,
+        source=config.model.source,
         data=config.data.name,
         data_path=config.data.path or "",
         image_size=config.data.image_size or 0,
         num_classes=config.data.num_classes or 0,
         train_images=config.data.train_images or 0,
         bad_images=config.data.bad_images,
+        max_tokens=config.data.max_tokens or 0,
+        text_column=config.data.text_column or "",
+        label_column=config.data.label_column or "",
         download=config.data.download,
         budget="seconds" if config.budget.epochs is None else "epochs",
         epochs=config.budget.epochs or Settings.epochs,
@@ -274,15 +294,23 @@ def from_race(config: RaceConfig) -> Settings:
 
 
 def data_config(settings: Settings) -> DataConfig:
-    """Return the data part of the configuration; ConfigError if a value is out of range."""
+    """Return the data part of the configuration; ConfigError if a value is out of range.
+
+    What the page keeps for other kinds of data is left out.
+    """
+    info = DATASETS[settings.data]
+    table = info.source == "table"
     return DataConfig(
         name=settings.data,
-        path=settings.data_path or None if DATASETS[settings.data].source != "shipped" else None,
-        image_size=settings.image_size or None,
+        path=settings.data_path or None if info.source != "shipped" else None,
+        image_size=settings.image_size or None if info.holds == "images" else None,
         num_classes=settings.num_classes or None,
         train_images=settings.train_images or None,
         bad_images=settings.bad_images,  # type: ignore[arg-type]  # DataConfig checks it
-        download=settings.download,
+        download=settings.download and info.downloads,
+        max_tokens=settings.max_tokens or None if info.holds == "texts" else None,
+        text_column=settings.text_column or None if table else None,
+        label_column=settings.label_column or None if table else None,
     )
 
 

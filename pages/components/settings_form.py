@@ -48,9 +48,9 @@ def main_settings(groups: tuple[GroupSpec, ...]) -> DeltaGenerator:
     with st.container(key="main_settings"):  # page.css breaks the row in two where it is narrow
         model, data, k, budget, unit, button = st.columns([2.9, 2.9, 1.5, 1.5, 2.2, 2], vertical_alignment="bottom")
     with model:
-        _select("Model", "model", {name: info.title for name, info in MODELS.items()}, on_change=recommend)
+        _select("Model", "model", {name: info.title for name, info in MODELS.items()}, on_change=_follow_model)
     with data:
-        _select("Data", "data", {name: info.title for name, info in DATASETS.items()}, on_change=recommend)
+        _select("Data", "data", {name: info.title for name, info in DATASETS.items()}, on_change=_follow_data)
     with k:
         if len(groups) > 1:
             period_input(groups[1], "k" if groups[1].name == "slow" else f"k of {plain(groups[1].name)}")
@@ -81,6 +81,22 @@ def more_settings() -> None:
             _race()
 
 
+def _follow_model() -> None:
+    """Offer data that the new network can take, and its usual recipe."""
+    takes = MODELS[st.session_state[state.field_key("model")]].takes
+    if DATASETS[st.session_state[state.field_key("data")]].holds != takes:
+        state.set_field("data", next(name for name, info in DATASETS.items() if info.holds == takes))
+    recommend()
+
+
+def _follow_data() -> None:
+    """Offer a network that takes the new data, and its usual recipe."""
+    holds = DATASETS[st.session_state[state.field_key("data")]].holds
+    if MODELS[st.session_state[state.field_key("model")]].takes != holds:
+        state.set_field("model", next(name for name, info in MODELS.items() if info.takes == holds))
+    recommend()
+
+
 def recommend() -> None:
     """Follow a change of model, data or base rule with their usual recipe, but keep what the user has typed."""
     now, default = state.settings(), Settings()
@@ -101,18 +117,28 @@ def _budget_input() -> None:
 
 def _weights_and_data() -> None:
     info, data = MODELS[st.session_state[state.field_key("model")]], DATASETS[st.session_state[state.field_key("data")]]
+    if info.maker == "hugging_face":
+        usual = f"{info.hub}, if left empty" if info.hub else "owner/name"
+        _text("Folder or hub name", "source", f"A folder on the server, or a name on Hugging Face's hub: {usual}.")
     _segmented("Weights", "weights", WEIGHTS, WEIGHT_TITLES)
     if st.session_state[state.field_key("weights")] == "file":
         _text("Weights file on the server", "weights_path", ".safetensors, .pth, .pt or .th: a plain state dict.")
     st.caption(plain(info.note))
     if data.source != "shipped":
         _text("Data folder on the server", "data_path", _allowed_text())
-    if data.source == "files":
+    if data.downloads:
         _toggle("Download it if it is missing", "download")
-    if data.source == "folder":
-        _segmented("Unreadable images", "bad_images", ("refuse", "skip"), {"refuse": "Refuse", "skip": "Skip"})
+    if data.source in ("folder", "table"):
+        what = "Unreadable images" if data.source == "folder" else "Unreadable rows"
+        _segmented(what, "bad_images", ("refuse", "skip"), {"refuse": "Refuse", "skip": "Skip"})
+    if data.source == "table":
+        _text("Column of the texts", "text_column", "Its name, or its place from 1; empty: found by name.")
+        _text("Column of the labels", "label_column", "Its name, or its place from 1; empty: found by name.")
     st.caption(plain(data.note))
-    _number("image_size", 8.0, zero="the data's own")
+    if data.holds == "images":
+        _number("image_size", 8.0, zero="the data's own")
+    else:
+        _number("max_tokens", 8.0, "Longer texts are cut.", zero="128 at most")
     _number("train_images", 100.0, zero="all")
     _number("num_classes", 1.0, zero="the data's own")
 

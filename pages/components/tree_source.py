@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import streamlit as st
 
 from multirate_core.config import DataConfig
-from multirate_core.data.catalog import DATASETS, DataShape, data_shape
+from multirate_core.data.catalog import DATASETS, DataShape, data_shape, usual_shape
 from multirate_core.data.paths import require_allowed
 from multirate_core.errors import ConfigError, MultirateError
 from multirate_core.layers.describe import DescribeError, TreeRequest
@@ -19,6 +20,7 @@ from pages.components.settings import Settings, data_config, in_words_of_the_pag
 from pages.components.text import plain
 
 POLL_S = 0.5
+HUB_NAME = re.compile(r"[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95}")
 CLASSES_UNTIL_KNOWN = 10
 
 
@@ -45,12 +47,13 @@ def current_tree() -> TreeSource:
         settings = with_allowed_paths(settings)
         shape, problem = _shape(data_config(settings), settings.model), ""
     except MultirateError as error:
-        shape = DataShape(CLASSES_UNTIL_KNOWN, info.channels, info.image_size, (), 0, 0)
+        shape = DataShape(CLASSES_UNTIL_KNOWN, usual_shape(info), (), 0, 0)
         problem = in_words_of_the_page(str(error))
         if DATASETS[settings.data].source != "shipped" and "More settings" not in problem:
             problem += " " + _place("Data folder on the server")
+    source = settings.source if info.maker == "hugging_face" else ""
     try:
-        answer = layer_tree(TreeRequest(settings.model, shape.num_classes, shape.channels, shape.image_size))
+        answer = layer_tree(TreeRequest(settings.model, shape.num_classes, shape.input_shape, source))
     except MultirateError as error:
         return TreeSource(settings, None, str(error))
     if isinstance(answer, DescribeError):
@@ -65,14 +68,26 @@ def with_allowed_paths(settings: Settings) -> Settings:
         ConfigError: a path leads outside the folders that the server's owner allows.
     """
     found = {}
+    info = model_info(settings.model)
     if settings.data_path and DATASETS[settings.data].source != "shipped":
         found["data_path"] = str(require_allowed(settings.data_path))
+    source = settings.source if info.maker == "hugging_face" else ""
+    if source and not _is_hub_name(source):
+        try:
+            found["source"] = str(require_allowed(source))
+        except MultirateError as error:
+            raise ConfigError(f"{error} {_place('Folder or hub name')}") from error
     if settings.weights_path and settings.weights == "file":
         try:
             found["weights_path"] = str(require_allowed(settings.weights_path))
         except MultirateError as error:
             raise ConfigError(f"{error} {_place('Weights file on the server')}") from error
     return replace(settings, **found)
+
+
+def _is_hub_name(source: str) -> bool:
+    """Tell a name on the hub, owner/name, from a path."""
+    return HUB_NAME.fullmatch(source) is not None
 
 
 def _place(field: str) -> str:

@@ -76,8 +76,8 @@ def test_images_and_labels_have_the_promised_types_shapes_and_ranges(config: Dat
 def test_the_shape_told_beforehand_is_what_is_loaded(config: DataConfig) -> None:
     for model in ("glyph_net", "squeezenet1_1"):
         shape = data_shape(dataclasses.replace(config, image_size=24), model_info(model))
-        split = read(config, image_size=shape.image_size, channels=shape.channels)
-        assert split.train_images.shape == (shape.train_images, shape.channels, 24, 24)
+        split = read(config, image_size=24, channels=shape.input_shape[0])
+        assert split.train_images.shape == (shape.train_images, *shape.input_shape)
         assert shape.num_classes == len(split.class_names)
         assert shape.class_names in ((), split.class_names)
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from multirate_core.config import ModelConfig
+from multirate_core.data.catalog import usual_shape
 from multirate_core.errors import ModelError
 from multirate_core.models.catalog import MODELS, OFFLINE_NAME, model_info
 from multirate_core.models.registry import build, build_skeleton
@@ -44,7 +45,7 @@ NUM_CLASSES = 7
 
 def on_meta(name: str) -> tuple[nn.Module, tuple[str, ...]]:
     with torch.device("meta"):
-        return build_skeleton(name, NUM_CLASSES, model_info(name).channels)
+        return build_skeleton(name, NUM_CLASSES, usual_shape(model_info(name)))
 
 
 def scores_shape(model: nn.Module, channels: int, image_size: int) -> tuple[int, ...]:
@@ -55,7 +56,9 @@ def scores_shape(model: nn.Module, channels: int, image_size: int) -> tuple[int,
 
 
 def test_every_family_is_in_this_suite() -> None:
-    assert {MODELS[name].family for name in HEADS} == {info.family for info in MODELS.values() if not info.offline}
+    assert {MODELS[name].family for name in HEADS} == {
+        info.family for info in MODELS.values() if info.maker == "torchvision"
+    }
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -77,7 +80,7 @@ def test_one_pixel_less_than_the_smallest_size_is_too_small(name: str) -> None:
         with pytest.raises((RuntimeError, AssertionError, ValueError)):
             scores_shape(model.train(), info.channels, info.smallest_size - 1)
     with pytest.raises(ModelError, match=str(info.smallest_size)):
-        build(ModelConfig(name, "none"), NUM_CLASSES, info.channels, info.smallest_size - 1)
+        build(ModelConfig(name, "none"), NUM_CLASSES, (info.channels, info.smallest_size - 1, info.smallest_size - 1))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5"])

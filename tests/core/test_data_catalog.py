@@ -42,18 +42,18 @@ def test_sizes_follow_the_data_and_rise_to_what_the_model_needs(
     data: str, model: str, image_size: int, channels: int
 ) -> None:
     shape = data_shape(DataConfig(data), model_info(model))
-    assert (shape.image_size, shape.channels) == (image_size, channels)
+    assert shape.input_shape == (channels, image_size, image_size)
 
 
 def test_an_image_folder_takes_the_size_of_the_model(tmp_path: Path) -> None:
     config = DataConfig("folder", path=str(draw_folder(tmp_path, {"red": 5, "green": 5})))
-    assert data_shape(config, model_info("efficientnet_b3")).image_size == 300
-    assert data_shape(config, model_info("glyph_net")).image_size == 32
-    assert data_shape(config, None).image_size == 224
+    assert data_shape(config, model_info("efficientnet_b3")).input_shape == (3, 300, 300)
+    assert data_shape(config, model_info("glyph_net")).input_shape == (1, 32, 32)
+    assert data_shape(config, None).input_shape == (3, 224, 224)
 
 
 def test_a_size_that_was_asked_for_is_kept_or_refused() -> None:
-    assert data_shape(DataConfig("cifar10", image_size=96), model_info("resnet18")).image_size == 96
+    assert data_shape(DataConfig("cifar10", image_size=96), model_info("resnet18")).input_shape == (3, 96, 96)
     with pytest.raises(ModelError, match="at least 75"):
         data_shape(DataConfig("cifar10", image_size=64), model_info("inception_v3"))
 

@@ -147,7 +147,7 @@ def test_a_changed_weights_file_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 def pretrained(num_classes: int) -> torch.nn.Module:
-    return registry.build(ModelConfig("glyph_net"), num_classes, 1, glyph_net.INPUT_SIZE).module
+    return registry.build(ModelConfig("glyph_net"), num_classes, (1, glyph_net.INPUT_SIZE, glyph_net.INPUT_SIZE)).module
 
 
 # The script

@@ -17,8 +17,8 @@ from multirate_core.layers.describe import SHIPPED, DescribeError, TreeRequest, 
 from multirate_core.layers.tree import LayerTree, from_json, to_json
 from multirate_core.models.registry import build_skeleton
 
-SQUEEZENET = TreeRequest("squeezenet1_1", num_classes=2, channels=3, image_size=64)
-UNKNOWN = TreeRequest("no_such_model", num_classes=2, channels=3, image_size=64)
+SQUEEZENET = TreeRequest("squeezenet1_1", num_classes=2, input_shape=(3, 64, 64))
+UNKNOWN = TreeRequest("no_such_model", num_classes=2, input_shape=(3, 64, 64))
 
 
 @pytest.mark.slow
@@ -30,10 +30,10 @@ def test_two_processes_at_once_make_the_tree_that_a_direct_build_gives() -> None
     assert isinstance(tree, LayerTree)
     assert outcome(SQUEEZENET, processes[0]) is tree
     with torch.device("meta"):
-        model, head = build_skeleton("squeezenet1_1", 2, 3)
+        model, head = build_skeleton("squeezenet1_1", 2, (3, 64, 64))
     assert tree == layer_tree(model, (3, 64, 64), "squeezenet1_1", head)
     assert tree.head
-    assert read(TreeRequest("squeezenet1_1", 3, 3, 64)) is None
+    assert read(TreeRequest("squeezenet1_1", 3, (3, 64, 64))) is None
 
 
 def test_an_unknown_model_is_an_error_that_can_be_read_and_retried(own_home: Path) -> None:
@@ -77,7 +77,15 @@ def test_a_program_that_cannot_be_started_is_named(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    "fields", [("", 2, 3, 64), ("x", 0, 3, 64), ("x", 2, 3.0, 64), ("x", 2, 3, 10**9), (7, 2, 3, 64)]
+    "fields",
+    [
+        ("", 2, (3, 64, 64)),
+        ("x", 0, (3, 64, 64)),
+        ("x", 2, (3.0, 64, 64)),
+        ("x", 2, (3, 64, 10**9)),
+        ("x", 2, (3, 64)),
+        (7, 2, (3, 64, 64)),
+    ],
 )
 def test_bad_requests_are_refused(fields: tuple) -> None:
     with pytest.raises(ConfigError):

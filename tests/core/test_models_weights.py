@@ -43,7 +43,7 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 
 def squeezenet_state(seed: int = 1, num_classes: int = 5) -> dict[str, Tensor]:
     torch.manual_seed(seed)
-    return state_of(build_skeleton("squeezenet1_1", num_classes, 3)[0])
+    return state_of(build_skeleton("squeezenet1_1", num_classes, (3, 64, 64))[0])
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".th", ".safetensors"])
@@ -71,7 +71,7 @@ def test_a_local_file_gives_the_network_its_weights_and_a_new_head(tmp_path: Pat
     state, path = squeezenet_state(num_classes=5), tmp_path / "mine.safetensors"
     save_file(state, path)
     torch.manual_seed(2)
-    built = build(ModelConfig("squeezenet1_1", str(path)), 7, 3, 32)
+    built = build(ModelConfig("squeezenet1_1", str(path)), 7, (3, 32, 32))
     own = built.module.state_dict()
     assert all(torch.equal(own[name], state[name]) for name in state if not name.startswith("classifier.1"))
     assert own["classifier.1.weight"].shape[0] == 7
@@ -133,7 +133,7 @@ def test_the_names_of_published_densenet_and_vit_files_are_understood() -> None:
             ("densenet121", "denselayer1.norm2.", "denselayer1.norm.2."),
             ("vit_b_32", ".mlp.3.", ".mlp.linear_2."),
         ):
-            model, head = build_skeleton(name, 1000, 3)
+            model, head = build_skeleton(name, 1000, (3, 224, 224))
             given = {key.replace(new, old): tensor for key, tensor in model.state_dict().items()}
             assert set(given) != set(model.state_dict())
             assert "is used" in load_weights(model, given, head)[-1]
@@ -141,7 +141,7 @@ def test_the_names_of_published_densenet_and_vit_files_are_understood() -> None:
 
 def test_auxiliary_heads_of_published_files_are_left_out_and_said() -> None:
     with torch.device("meta"):
-        model, head = build_skeleton("googlenet", 10, 3)
+        model, head = build_skeleton("googlenet", 10, (3, 224, 224))
         given = {**model.state_dict(), "aux1.fc2.weight": torch.zeros(1000, 1024), "aux2.fc2.bias": torch.zeros(1000)}
         notes = load_weights(model, given, head)
     assert notes[0] == "2 tensors of auxiliary heads were left out."
@@ -215,25 +215,25 @@ def test_a_whole_model_and_a_torchscript_archive_are_refused(tmp_path: Path) -> 
 
 def test_a_missing_file_and_a_strange_suffix_say_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no weights file.*gone\.pth"):
-        build(ModelConfig("resnet18", str(tmp_path / "gone.pth")), 10, 3, 32)
+        build(ModelConfig("resnet18", str(tmp_path / "gone.pth")), 10, (3, 32, 32))
     with pytest.raises(WeightsError, match=r"cannot be read: File name too long"):
-        build(ModelConfig("resnet18", str(tmp_path / ("x" * 300 + ".pth"))), 10, 3, 32)
+        build(ModelConfig("resnet18", str(tmp_path / ("x" * 300 + ".pth"))), 10, (3, 32, 32))
     with pytest.raises(WeightsError, match=r"'pretrained', 'none' or a file that ends in \.pth"):
-        build(ModelConfig("resnet18", "imagenet"), 10, 3, 32)
+        build(ModelConfig("resnet18", "imagenet"), 10, (3, 32, 32))
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another() -> None:
     states = []
     for seed in (3, 3, 4):
         torch.manual_seed(seed)
-        states.append(build(ModelConfig("squeezenet1_1", "none"), 4, 3, 32).module.state_dict())
+        states.append(build(ModelConfig("squeezenet1_1", "none"), 4, (3, 32, 32)).module.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not torch.equal(states[0]["classifier.1.weight"], states[2]["classifier.1.weight"])
 
 
 def test_a_wrong_number_of_channels_is_refused() -> None:
     with pytest.raises(ModelError, match=r"resnet18 takes images of 3 channel\(s\), got 1"):
-        build_skeleton("resnet18", 10, 1)
+        build_skeleton("resnet18", 10, (1, 32, 32))
 
 
 def test_without_a_network_the_file_the_cache_and_the_ways_out_are_named(
@@ -243,7 +243,7 @@ def test_without_a_network_the_file_the_cache_and_the_ways_out_are_named(
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens on the discard port
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(DownloadError) as caught:
-        build(ModelConfig("resnet18"), 10, 3, 32)
+        build(ModelConfig("resnet18"), 10, (3, 32, 32))
     for part in ("resnet18-f37072fd.pth", str(tmp_path / "hub" / "checkpoints"), "'none'", "local file"):
         assert part in str(caught.value)
     assert not list((tmp_path / "hub" / "checkpoints").iterdir())
@@ -254,15 +254,15 @@ def test_a_file_in_torchs_cache_is_used_without_a_network(tmp_path: Path, monkey
     state = squeezenet_state(num_classes=1000)
     published.cache_folder().mkdir(parents=True)
     torch.save(state, published.cache_folder() / "squeezenet1_1-b8a52dc0.pth")
-    built = build(ModelConfig("squeezenet1_1"), 7, 3, 32)
+    built = build(ModelConfig("squeezenet1_1"), 7, (3, 32, 32))
     assert torch.equal(built.module.state_dict()["features.0.weight"], state["features.0.weight"])
     assert "squeezenet1_1-b8a52dc0.pth" in built.notes[0]
 
 
 def test_the_real_squeezenet_file_fits_with_and_without_its_head() -> None:
     path = shared("weights/squeezenet1_1-ncnn-2742afef.pth")
-    assert "head is new" in build(ModelConfig("squeezenet1_1", str(path)), 2, 3, 224).notes[-1]
-    assert "(1000 classes) and is used" in build(ModelConfig("squeezenet1_1", str(path)), 1000, 3, 224).notes[-1]
+    assert "head is new" in build(ModelConfig("squeezenet1_1", str(path)), 2, (3, 224, 224)).notes[-1]
+    assert "(1000 classes) and is used" in build(ModelConfig("squeezenet1_1", str(path)), 1000, (3, 224, 224)).notes[-1]
 
 
 def test_a_real_cifar_checkpoint_is_read_and_refused_by_another_model() -> None:
@@ -270,10 +270,10 @@ def test_a_real_cifar_checkpoint_is_read_and_refused_by_another_model() -> None:
     tensors, notes = read_weights(path)
     assert tensors["conv1.weight"].shape == (16, 3, 3, 3) and len(notes) == 2
     with pytest.raises(WeightsError, match=r"missing: .*unknown: .*of another shape: conv1\.weight is \(16, 3, 3, 3\)"):
-        build(ModelConfig("resnet18", str(path)), 10, 3, 32)
+        build(ModelConfig("resnet18", str(path)), 10, (3, 32, 32))
 
 
 def test_the_shipped_weights_load_into_the_offline_network() -> None:
     glyph_net = pytest.importorskip("multirate_core.models.glyph_net")
-    built = build(ModelConfig(), 10, 1, glyph_net.INPUT_SIZE)
+    built = build(ModelConfig(), 10, (1, glyph_net.INPUT_SIZE, glyph_net.INPUT_SIZE))
     assert (len(built.mean), len(built.std)) == (1, 1) and "head is new" in built.notes[-1]
