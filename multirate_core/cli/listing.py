@@ -25,9 +25,8 @@ def print_tree(options: Namespace) -> int:
     chosen = race_preset(options.preset)
     model = model_config(options, chosen)
     tree = layer_tree(model, data_config(options, chosen))
-    print(
-        f"{tree.model}, {model_info(model.name).takes} {_shape(tree.input_shape)}, head {', '.join(tree.head) or 'unknown'}"
-    )
+    head = ", ".join(tree.head) or "unknown"
+    print(f"{tree.model}, {model_info(model.name).takes} {_shape(tree.input_shape)}, head {head}")
     print(f"{'layer':<44}{'type':<22}{'parameters':>14}{'output':>14}{'multiply-adds':>16}")
     for node in tree.nodes():
         depth = node.path.count(".") + 1 if node.path else 0

@@ -236,8 +236,8 @@ def _catalog() -> dict[str, ModelInfo]:
             note = f"{millions:g} M parameters; pretrained weights: {megabytes} MB to download."
             least = size if fixed else smallest
             rows[name] = ModelInfo(name, title, family, size, 3, False, True, note, least, fixed)
-    for name, title, hub, size in _HUGGING_FACE:
-        note = f"{size}; needs the package transformers." if hub else size
+    for name, title, hub, words in _HUGGING_FACE:
+        note = f"{words}; needs the package transformers." if hub else words
         rows[name] = _text_model(name, title, "Hugging Face", note, "hugging_face", hub)
     return rows
 

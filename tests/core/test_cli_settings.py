@@ -34,7 +34,7 @@ def multirate_groups(config: RaceConfig) -> dict[str, int]:
 def trees_at_hand() -> None:
     """Make the trees that do not ship in this process, which has torch already; else a process would be started."""
     for size, classes, channels, model in ((32, 10, 3, "resnet18"), (40, 11, 1, "glyph_net")):
-        request = {"model": model, "num_classes": classes, "channels": channels, "image_size": size}
+        request = {"model": model, "num_classes": classes, "input_shape": (channels, size, size)}
         assert describe.main([json.dumps(request)]) == 0
 
 

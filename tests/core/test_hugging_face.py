@@ -118,7 +118,7 @@ def test_the_tokenizer_cuts_and_frames_texts(encoder: Path) -> None:
 
 
 def test_a_network_without_a_source_says_what_is_needed() -> None:
-    with pytest.raises(ModelError, match="needs a source.*owner/name|needs a source.*config.json"):
+    with pytest.raises(ModelError, match="needs a source: a local folder"):
         build_skeleton("hugging_face", 2, LONGEST)
     with pytest.raises(ModelError, match="has no source"):
         build(ModelConfig("glyph_net", source="someone/bert"), 2, (1, 32, 32))
@@ -171,5 +171,5 @@ def test_missing_and_damaged_weights_are_errors_and_not_random_numbers(tmp_path:
 
 def test_a_name_on_the_hub_that_cannot_be_had_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(DownloadError, match="cannot be had from the hub.*give its folder"):
+    with pytest.raises(DownloadError, match=r"cannot be had from the hub.*give its folder"):
         build(ModelConfig("distilbert"), 2, LONGEST)

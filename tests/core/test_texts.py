@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def texts_of(split: TextSplit, fixed_length: int | None = None) -> Texts:
 def test_every_text_keeps_its_tokens_its_label_and_its_part(own_home: Path) -> None:
     split = split_of()
     ids, starts = split.train_tokens.ids.tolist(), split.train_tokens.starts.tolist()
-    assert [ids[a:b] for a, b in zip(starts, starts[1:], strict=False)] == [[1, 2, 3], [1], [2] * 12]
+    assert [ids[a:b] for a, b in pairwise(starts)] == [[1, 2, 3], [1], [2] * 12]
     assert split.test_tokens.ids.tolist() == [3, 1] and split.test_tokens.starts.tolist() == [0, 2]
     assert (split.train_labels.tolist(), split.test_labels.tolist()) == ([0, 1, 0], [1])
     assert split.notes == ("made up", "1 of 4 texts have 12 tokens or were cut there.")
@@ -95,5 +96,5 @@ def test_only_the_newest_files_of_tokens_are_kept(own_home: Path) -> None:
 
 
 def test_a_text_without_tokens_is_named(own_home: Path) -> None:
-    with pytest.raises(DataError, match="'   '.*no token"):
+    with pytest.raises(DataError, match=r"'   '.*no token"):
         split_of(TextRows(["a", "   "], [0, 1], ["a"], [0], ("no", "yes"), ()))

@@ -66,7 +66,7 @@ def test_a_pinned_partition_is_an_arm_stands_in_the_address_and_returns_to_the_b
 
 
 def test_pins_of_another_network_wait_for_it_and_are_in_no_race_meanwhile() -> None:
-    request = {"model": "resnet18", "num_classes": 10, "channels": 3, "image_size": 32}
+    request = {"model": "resnet18", "num_classes": 10, "input_shape": (3, 32, 32)}
     assert describe.main([json.dumps(request)]) == 0  # else the page would start a process
     session = pin(open_app(), "ours")
     pinned = address(session)["pin"]

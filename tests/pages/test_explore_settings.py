@@ -240,12 +240,8 @@ def test_settings_survive_a_visit_to_the_other_page() -> None:
 
 def test_the_same_network_for_other_images_keeps_what_was_sorted_and_another_network_starts_anew() -> None:
     for model, classes, size in (("glyph_net", 11, 40), ("resnet18", 10, 32)):
-        request = {
-            "model": model,
-            "num_classes": classes,
-            "channels": 3 - 2 * (model == "glyph_net"),
-            "image_size": size,
-        }
+        shape = (1 if model == "glyph_net" else 3, size, size)
+        request = {"model": model, "num_classes": classes, "input_shape": shape}
         assert describe.main([json.dumps(request)]) == 0  # else the page would start a process
     session = drop(open_app(), "0" * len(parameters(open_app())))
     session.number_input(key=field_key("image_size")).set_value(40)
