@@ -22,7 +22,7 @@ from typing import Final
 from multirate_core.data.texts import TextRows
 from multirate_core.errors import DataError
 from multirate_core.home import subfolder
-from multirate_core.models.python_text import docstrings, read_source, scattered
+from multirate_core.models.python_text import docstrings, python_files, read_source, scattered
 
 # Class name (as pip knows the package) -> what is imported. All of them come with the project's requirements.
 PACKAGES: Final = {
@@ -155,8 +155,8 @@ def _collect() -> dict[str, list[str]]:
     for name, texts in own.items():
         if len(texts) < TRAIN_PER_CLASS + TEST_PER_CLASS:
             raise DataError(
-                f"{name} {version(name)} has {len(texts)} docstrings that can be used, "
-                f"{TRAIN_PER_CLASS + TEST_PER_CLASS} are needed. Install it with its source files, or choose other data."
+                f"{name} {version(name)} has {len(texts)} docstrings that can be used, {TRAIN_PER_CLASS + TEST_PER_CLASS} "
+                "are needed. Install it with its source files, or choose other data."
             )
     return own
 
@@ -183,8 +183,8 @@ def _files(name: str) -> list[Path]:
     if spec is None or spec.origin is None:
         raise DataError(f"the docstrings of {name} cannot be read: {PACKAGES[name]} has no source files here.")
     root = Path(spec.origin).parent
-    inside = [file.relative_to(root) for file in root.rglob("*.py")]
-    return [root / file for file in sorted(inside, key=scattered) if not _LEFT_OUT & set(file.parts)]
+    inside = (file.relative_to(root) for file in python_files(root, _LEFT_OUT))
+    return [root / file for file in sorted(inside, key=scattered)]
 
 
 def _notes(versions: Mapping[str, str]) -> tuple[str, ...]:

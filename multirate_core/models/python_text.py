@@ -9,7 +9,7 @@ import ast
 import hashlib
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +38,15 @@ def read_source(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace")
 
 
+def python_files(root: Path, left_out: Set[str]) -> Iterator[Path]:
+    """Yield the Python files below a folder, without entering folders that have a name in `left_out`."""
+    for entry in root.iterdir():
+        if entry.is_dir() and entry.name not in left_out:
+            yield from python_files(entry, left_out)
+        elif entry.suffix == ".py":
+            yield entry
+
+
 def standard_library_texts(max_files: int | None = None) -> list[str]:
     """Collect the docstrings and the help topics of the running Python's standard library.
 
@@ -48,8 +57,7 @@ def standard_library_texts(max_files: int | None = None) -> list[str]:
         Texts without doubles, in an order that depends on the Python version alone.
     """
     root = Path(sysconfig.get_path("stdlib"))
-    relative = sorted(file.relative_to(root) for file in root.rglob("*.py"))
-    files = [file for file in relative if not _LEFT_OUT & set(file.parts)]
+    files = sorted(file.relative_to(root) for file in python_files(root, _LEFT_OUT))
     if max_files is not None:
         files = sorted(files, key=scattered)[:max_files]
     texts = [text for file in files for text in docstrings(read_source(root / file))]
