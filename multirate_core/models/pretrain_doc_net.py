@@ -1,0 +1,254 @@
+"""Train the offline text pair's tokenizer and weights: `python -m multirate_core.models.pretrain_doc_net --out DIR`.
+
+Masked-language modelling on the documentation of the running Python's standard library, about twenty minutes on two
+cores. On one machine, with one set of versions, the files come out the same bit for bit. Beside them stands a JSON
+record of the seed, text, settings, versions, check sums and losses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import Tensor, nn
+from torch.nn import functional
+
+from multirate_core.models import doc_net
+from multirate_core.models.masked_tokens import batches, mask, token_rows
+from multirate_core.models.python_text import standard_library_texts
+
+HELD_OUT: Final = 50  # every fiftieth text is for evaluation only
+EVALUATION_SEED: Final = 1_000_003
+EVALUATION_BATCHES: Final = 20
+HEAD_PREFIX: Final = "head."  # of names that are not written: a head belongs to its task
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """What decides tokenizer and weights; `peak_lr` and weight decay are of AdamW, one-cycle schedule."""
+
+    seed: int = 0
+    steps: int = 3000
+    batch_size: int = 64
+    peak_lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup_fraction: float = 0.1
+    masked_fraction: float = 0.15
+    max_files: int | None = None  # of the standard library; None: all, and the help topics
+    threads: int = 2
+
+
+QUICK: Final = PretrainSettings(steps=30, batch_size=16, max_files=12, threads=1)
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What a run gives; losses are in nats per masked token of held-out texts."""
+
+    tokenizer: Tokenizer
+    model: doc_net.DocNet
+    text: dict[str, Any]
+    loss_before: float
+    loss_after: float
+    seconds: float
+
+
+class TokenGuesser(nn.Module):
+    """The network with a head for masked tokens, which reads them off the embedding of tokens itself.
+
+    Source: J. Devlin et al., BERT, NAACL 2019 (arXiv 1810.04805), section 3.1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = doc_net.DocNet(num_classes=1)
+        self.dense = nn.Linear(doc_net.WIDTH, doc_net.WIDTH)
+        self.norm = nn.LayerNorm(doc_net.WIDTH)
+        self.bias = nn.Parameter(torch.zeros(doc_net.VOCABULARY))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, chosen: Tensor) -> Tensor:
+        """Return scores (number of True in `chosen`, VOCABULARY) for the tokens chosen, a bool (B, L)."""
+        encoded = self.network.encode(input_ids, attention_mask)[chosen]
+        hidden = self.norm(functional.gelu(self.dense(encoded)))
+        return functional.linear(hidden, self.network.tokens.weight, self.bias)
+
+
+def pretrain(settings: PretrainSettings) -> Pretrained:
+    """Train tokenizer and network; equal settings and equal versions give equal bits."""
+    started = time.perf_counter()
+    with _reproducible(settings.threads):
+        texts = standard_library_texts(settings.max_files)
+        tokenizer = train_tokenizer(texts)
+        rows = token_rows(tokenizer, texts)
+        held_out, training = rows[::HELD_OUT], [row for i, row in enumerate(rows) if i % HELD_OUT]
+        torch.manual_seed(settings.seed)
+        model = TokenGuesser()
+        before = evaluate(model, held_out, settings)
+        _train(model, training, settings)
+        after = evaluate(model, held_out, settings)
+    seconds = time.perf_counter() - started
+    return Pretrained(tokenizer, model.network, _describe_text(texts, rows), before, after, seconds)
+
+
+def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
+    """Train byte-level byte-pair encoding in lower case, so that no text has an unknown token.
+
+    Args:
+        texts: at least one.
+
+    Returns:
+        A tokenizer of at most `doc_net.VOCABULARY` tokens that puts [CLS] before every text.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=doc_net.VOCABULARY,
+        special_tokens=list(doc_net.SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    first = doc_net.SPECIAL_TOKENS[doc_net.CLS_ID]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A", special_tokens=[(first, doc_net.CLS_ID)]
+    )
+    return tokenizer
+
+
+def evaluate(model: TokenGuesser, rows: Sequence[list[int]], settings: PretrainSettings) -> float:
+    """Return the mean loss per masked token, with masks that are the same every time."""
+    generator = torch.Generator().manual_seed(EVALUATION_SEED)
+    total, count = 0.0, 0
+    size = min(settings.batch_size, len(rows))
+    with torch.inference_mode():
+        for _, input_ids in zip(range(EVALUATION_BATCHES), batches(rows, size, generator), strict=False):
+            loss, guesses = _loss(model, input_ids, settings.masked_fraction, generator)
+            total, count = total + loss.item() * guesses, count + guesses
+    return total / count
+
+
+def write(result: Pretrained, settings: PretrainSettings, folder: Path) -> dict[str, Any]:
+    """Write weights (float16, without the head), tokenizer and record to `folder`; return the record."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, tokenizer = (folder / path.name for path in (doc_net.ASSET_PATH, doc_net.TOKENIZER_PATH))
+    state = {name: t.half() for name, t in result.model.state_dict().items() if not name.startswith(HEAD_PREFIX)}
+    save_file(state, weights)
+    tokenizer.write_text(result.tokenizer.to_str(), encoding="utf-8", newline="\n")
+    record = {
+        "file": weights.name,
+        "sha256": _sha256(weights),
+        "bytes": weights.stat().st_size,
+        "parameters": sum(tensor.numel() for tensor in state.values()),
+        "tokenizer_file": tokenizer.name,
+        "tokenizer_sha256": _sha256(tokenizer),
+        "tokenizer_bytes": tokenizer.stat().st_size,
+        "vocabulary": result.tokenizer.get_vocab_size(),
+        "settings": asdict(settings),
+        "text": result.text,
+        "held_out_loss_before": round(result.loss_before, 4),
+        "held_out_loss_after": round(result.loss_after, 4),
+        "seconds": round(result.seconds),
+        "versions": _versions(),
+    }
+    path = folder / doc_net.RECORD_PATH.name
+    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record
+
+
+@contextmanager
+def _reproducible(threads: int) -> Iterator[None]:
+    """Keep torch to a number of threads and deterministic algorithms for a while: sums have one order."""
+    before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(strict)
+
+
+def _train(model: TokenGuesser, rows: Sequence[list[int]], settings: PretrainSettings) -> None:
+    optimizer, schedule = _optimizer(model, settings)
+    generator = torch.Generator().manual_seed(settings.seed)
+    endless = batches(rows, settings.batch_size, generator)
+    mean = 0.0  # of the loss, over about a hundred steps
+    for step in range(1, settings.steps + 1):
+        optimizer.zero_grad()
+        loss, _ = _loss(model, next(endless), settings.masked_fraction, generator)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        mean += (loss.item() - mean) / min(step, 100)
+        if step % 100 == 0:
+            print(f"step {step} of {settings.steps}: loss {mean:.3f}", file=sys.stderr, flush=True)
+
+
+def _loss(model: TokenGuesser, input_ids: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, int]:
+    """Return the mean loss over the tokens to be guessed, and their number."""
+    shown, chosen = mask(input_ids, fraction, generator)
+    scores = model(shown, input_ids != doc_net.PAD_ID, chosen)
+    return functional.cross_entropy(scores, input_ids[chosen]), len(scores)
+
+
+def _optimizer(
+    model: nn.Module, settings: PretrainSettings
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimizer = torch.optim.AdamW(
+        model.parameters(), settings.peak_lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.peak_lr, total_steps=settings.steps, pct_start=settings.warmup_fraction
+    )
+    return optimizer, schedule
+
+
+def _describe_text(texts: Sequence[str], rows: Sequence[list[int]]) -> dict[str, Any]:
+    return {
+        "source": "docstrings and help topics of Python's standard library (multirate_core.models.python_text)",
+        "texts": len(texts),
+        "characters": sum(map(len, texts)),
+        "tokens": sum(map(len, rows)),
+        "rows": len(rows),
+        "sha256": hashlib.sha256("\0".join(texts).encode()).hexdigest(),
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("torch", "tokenizers", "safetensors")}
+    cpu = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return {"python": platform.python_version(), **packages, "cpu": cpu}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line (or `arguments`), train, write, and print the record as one line of JSON."""
+    parser = argparse.ArgumentParser(description="Train tokenizer and weights of the offline text pair.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    parser.add_argument("--quick", action="store_true", help="a trial of seconds on a little text; no use but to try")
+    options = parser.parse_args(arguments)
+    settings = QUICK if options.quick else PretrainSettings()
+    print(json.dumps(write(pretrain(settings), settings, options.out)))
+
+
+if __name__ == "__main__":
+    main()
