@@ -12,7 +12,7 @@ from multirate_core.layers.tree import LayerNode, LayerTree
 from multirate_core.partition.partition import Partition
 from multirate_core.partition.patterns import PathIndex, escape
 
-BODY_SHARE = 0.95  # of the parameters in compound modules: so much in one module, and the blocks lie inside it
+BODY_SHARE = 0.95  # of the parameters in compound modules, tables aside: so much in one module, and the blocks lie inside it
 
 PRESETS = MappingProxyType(
     {
@@ -81,9 +81,8 @@ def _level_of_blocks(node: LayerNode, head: set[str]) -> tuple[list[LayerNode], 
     known = node.output_shape is not None
     members = [child for child in node.children if _owned(child) - head and (_runs(child) or not known)]
     compound = [child for child in members if _is_compound(child) and head.isdisjoint(_owned(child))]
-    working = [child for child in compound if not _is_lookup(child)]
-    whole = sum(child.parameter_count for child in working)
-    body = next((child for child in working if child.parameter_count >= BODY_SHARE * whole), None)
+    whole = sum(_weight(child) for child in compound)
+    body = next((child for child in compound if _weight(child) >= BODY_SHARE * whole), None)
     inside, following = _level_of_blocks(body, head) if body else ([], [])
     if body and len(inside) > 1:
         return inside, following + members[members.index(body) + 1 :]
@@ -99,14 +98,10 @@ def _is_compound(node: LayerNode) -> bool:
     return any(_owned(child) for child in node.children)
 
 
-def _is_lookup(node: LayerNode) -> bool:
-    """Tell a module of embedding tables, in which a text network may have half its parameters."""
-    return 2 * _in_tables(node) > node.parameter_count
-
-
-def _in_tables(node: LayerNode) -> int:
-    own = sum(parameter.numel for parameter in node.parameters) if node.kind == "Embedding" else 0
-    return own + sum(_in_tables(child) for child in node.children)
+def _weight(node: LayerNode) -> int:
+    """Count parameters without embedding tables, in which a text network may have half of its own."""
+    own = 0 if node.kind == "Embedding" else sum(parameter.numel for parameter in node.parameters)
+    return own + sum(_weight(child) for child in node.children)
 
 
 def _owned(node: LayerNode) -> set[str]:

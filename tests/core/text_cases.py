@@ -43,10 +43,10 @@ def _config(family: str, labels: int) -> Any:
     sizes: dict[str, Any] = {"vocab_size": len(SPECIAL) + len(WORDS), "pad_token_id": 0, "num_labels": labels}
     if family == "distilbert":
         return transformers.DistilBertConfig(
-            dim=16, n_layers=4, n_heads=2, hidden_dim=32, max_position_embeddings=64, **sizes
+            dim=16, n_layers=4, n_heads=2, hidden_dim=32, max_position_embeddings=1024, **sizes
         )
     sizes |= {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
-    return transformers.AutoConfig.for_model(family, max_position_embeddings=66, **sizes)
+    return transformers.AutoConfig.for_model(family, max_position_embeddings=1026, **sizes)
 
 
 def _tokenizer() -> Any:
