@@ -22,7 +22,7 @@ _TEXT_NAMES: Final = ("text", "sentence", "review", "question", "content", "mess
 _LABEL_NAMES: Final = ("label", "labels", "class", "category", "target", "sentiment", "topic", "intent")
 _NAME_CHARACTERS: Final = 64  # a longer cell is no column's name
 _DELIMITERS: Final = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
-_FORM_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
+_OWN_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
 
 
 @dataclass(frozen=True)
@@ -122,23 +122,19 @@ def _no_row(path: Path, found: Sequence[tuple[int, object]]) -> DataError:
 
 def _require_delimiter(path: Path, first: Sequence[str], width: int) -> None:
     """Raise DataError if there is one column only, and name the delimiter that its cells seem to have."""
-    if len(first) != 1:
-        return
-    others = [name for sign, name in _DELIMITERS.items() if sign in first[0] and sign != _delimiter(path)]
-    own = _DELIMITERS[_delimiter(path)]
-    if others:
+    own = _OWN_DELIMITERS[form_of(path)]
+    if len(first) == 1:
+        for sign, name in _DELIMITERS.items():
+            if sign in first[0] and sign != own:
+                rename = {"\t": ", or name it .tsv", ",": ", or name it .csv"}.get(sign, "")
+                raise DataError(
+                    f"{path}: its first row has one column, with {name} in it: they seem to separate the columns. In "
+                    f"a {path.suffix} file {_DELIMITERS[own]} do: save it so{rename}."
+                )
+    if len(first) == width == 1:
         raise DataError(
-            f"{path}: its first row has one column, and {others[0]} in it, which seem to separate the columns. In a "
-            f"{path.suffix} file {own} do: save it so, or, if they are tabs, name it .tsv, if they are commas, .csv."
+            f"{path} has one column; two are needed, a text and a label, separated by {_DELIMITERS[own]}. Check it."
         )
-    if width == 1:
-        raise DataError(
-            f"{path} has one column; two are needed, a text and a label, separated by {own}. Check the file's form."
-        )
-
-
-def _delimiter(path: Path) -> str:
-    return _FORM_DELIMITERS[form_of(path)]
 
 
 def _is_header(first: Sequence[str], others: Sequence[Sequence[str]], asked: Sequence[str]) -> bool:
