@@ -140,22 +140,31 @@ def _require_delimiter(path: Path, first: Sequence[str], width: int) -> None:
 def _is_header(first: Sequence[str], others: Sequence[Sequence[str]], asked: Sequence[str]) -> bool:
     """Tell whether a first row names the columns.
 
-    It does if it holds a name that was asked for. Otherwise its cells have to be different and short, each not found
-    again in its column, and one of them a usual name, or alone in not being a number, or all of them single words.
+    It does if it holds a name that was asked for, or the usual names of both columns, or 0, 1, 2, … as pandas writes
+    for columns without names. Otherwise its cells have to be different and short, none of them found again in its
+    column, and one of them a usual name, or alone in not being a number, or all of them single words.
     """
-    if any(name in first for name in asked if not WHOLE_NUMBER.fullmatch(name)):
+    lower = {name.lower() for name in first}
+    is_text, is_label = bool(lower & {*_TEXT_NAMES}), bool(lower & {*_LABEL_NAMES})
+    is_asked = any(name in first for name in asked if not WHOLE_NUMBER.fullmatch(name))
+    if is_asked or (is_text and is_label) or _is_counted(first):
         return True
     if not others or len(set(first)) < len(first) or max(map(len, first)) > _NAME_CHARACTERS:
         return False
     columns = [[cells[place] for cells in others if place < len(cells)] for place in range(len(first))]
     if any(name and name in column for name, column in zip(first, columns, strict=True)):
         return False
-    usual = any(name.lower() in (*_TEXT_NAMES, *_LABEL_NAMES) for name in first)
     above_numbers = any(
         name and not WHOLE_NUMBER.fullmatch(name) and column and all(map(WHOLE_NUMBER.fullmatch, column))
         for name, column in zip(first, columns, strict=True)
     )
-    return usual or above_numbers or all(name.isidentifier() for name in first)
+    return is_text or is_label or above_numbers or all(name.isidentifier() for name in first)
+
+
+def _is_counted(first: Sequence[str]) -> bool:
+    """Tell whether the names are 0, 1, 2, …, and at most one, that of the rows' own numbers, is left out."""
+    named = [name for name in first if name]
+    return len(first) - 1 <= len(named) >= 2 and named == list(map(str, range(len(named))))
 
 
 def _place_of(sample: TableSample, asked: str) -> int:

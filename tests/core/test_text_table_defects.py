@@ -84,6 +84,7 @@ GOOD = {
 BAD = [
     (".csv", "one\n", r"1 column\(s\) instead of 2"),
     (".csv", "a, b,1\n", r"3 column\(s\) instead of 2; a text with a comma must be in quotes"),
+    (".csv", "text,label\n", "the header once more"),
     (".csv", ",1\n", "no text"),
     (".csv", '"  ",1\n', "no text"),
     (".csv", "x,\n", "no label"),

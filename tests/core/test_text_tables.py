@@ -123,7 +123,11 @@ def test_a_header_of_several_words_is_one_if_it_is_asked_for(tmp_path: Path) -> 
         ("good,pos\nbad,neg\nfine,pos\n", False),  # single words, but one is found again
         ("1,good\n2,bad\n1,fine\n", False),
         ("text,text\nbad,neg\nfine,pos\n", False),  # no two columns have one name
-        ("label,text of it\n", False),  # nothing below
+        ("it,text of it\n", False),  # nothing below
+        ("text,label\n", True),
+        ("0,1\na bad film,0\na fine one,1\n", True),  # as pandas writes columns without names
+        (",0,1\n0,a bad film,0\n1,a fine one,1\n", True),
+        ("0,0\na bad film,0\na fine one,1\n", False),
     ],
 )
 def test_a_header_is_recognised(tmp_path: Path, lines: str, has_header: bool) -> None:
