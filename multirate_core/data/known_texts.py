@@ -73,7 +73,7 @@ def read_known(name: str, folder: str | Path, seed: int = 0) -> TextRows:
     """
     require_choice("name", name, get_args(KnownName))
     known = _KNOWN[name]
-    train_path, test_path, notes = _find(known, Path(folder).expanduser())
+    train_path, test_path, notes = _find(known, Path(folder))
     train = _read(known, train_path)
     test = None if test_path is None else _read(known, test_path)
     return to_text_rows(train, test, known.class_names, seed, notes)

@@ -22,7 +22,7 @@ _TEXT_NAMES: Final = ("text", "sentence", "review", "question", "content", "mess
 _LABEL_NAMES: Final = ("label", "labels", "class", "category", "target", "sentiment", "topic", "intent")
 _NAME_CHARACTERS: Final = 64  # a longer cell is no column's name
 _DELIMITERS: Final = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
-_FORM_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
+_OWN_DELIMITERS: Final = {"csv": ",", "tsv": "\t"}
 
 
 @dataclass(frozen=True)
@@ -122,44 +122,49 @@ def _no_row(path: Path, found: Sequence[tuple[int, object]]) -> DataError:
 
 def _require_delimiter(path: Path, first: Sequence[str], width: int) -> None:
     """Raise DataError if there is one column only, and name the delimiter that its cells seem to have."""
-    if len(first) != 1:
-        return
-    others = [name for sign, name in _DELIMITERS.items() if sign in first[0] and sign != _delimiter(path)]
-    own = _DELIMITERS[_delimiter(path)]
-    if others:
+    own = _OWN_DELIMITERS[form_of(path)]
+    if len(first) == 1:
+        for sign, name in _DELIMITERS.items():
+            if sign in first[0] and sign != own:
+                rename = {"\t": ", or name it .tsv", ",": ", or name it .csv"}.get(sign, "")
+                raise DataError(
+                    f"{path}: its first row has one column, with {name} in it: they seem to separate the columns. In "
+                    f"a {path.suffix} file {_DELIMITERS[own]} do: save it so{rename}."
+                )
+    if len(first) == width == 1:
         raise DataError(
-            f"{path}: its first row has one column, and {others[0]} in it, which seem to separate the columns. In a "
-            f"{path.suffix} file {own} do: save it so, or, if they are tabs, name it .tsv, if they are commas, .csv."
+            f"{path} has one column; two are needed, a text and a label, separated by {_DELIMITERS[own]}. Check it."
         )
-    if width == 1:
-        raise DataError(
-            f"{path} has one column; two are needed, a text and a label, separated by {own}. Check the file's form."
-        )
-
-
-def _delimiter(path: Path) -> str:
-    return _FORM_DELIMITERS[form_of(path)]
 
 
 def _is_header(first: Sequence[str], others: Sequence[Sequence[str]], asked: Sequence[str]) -> bool:
     """Tell whether a first row names the columns.
 
-    It does if it holds a name that was asked for. Otherwise its cells have to be different and short, each not found
-    again in its column, and one of them a usual name, or alone in not being a number, or all of them single words.
+    It does if it holds a name that was asked for, or the usual names of both columns, or 0, 1, 2, … as pandas writes
+    for columns without names. Otherwise its cells have to be different and short, none of them found again in its
+    column, and one of them a usual name, or alone in not being a number, or all of them single words.
     """
-    if any(name in first for name in asked if not WHOLE_NUMBER.fullmatch(name)):
+    lower = {name.lower() for name in first}
+    is_text, is_label = bool(lower & {*_TEXT_NAMES}), bool(lower & {*_LABEL_NAMES})
+    is_asked = any(name in first for name in asked if not WHOLE_NUMBER.fullmatch(name))
+    if is_asked or (is_text and is_label) or _is_counted(first):
         return True
     if not others or len(set(first)) < len(first) or max(map(len, first)) > _NAME_CHARACTERS:
         return False
     columns = [[cells[place] for cells in others if place < len(cells)] for place in range(len(first))]
     if any(name and name in column for name, column in zip(first, columns, strict=True)):
         return False
-    usual = any(name.lower() in (*_TEXT_NAMES, *_LABEL_NAMES) for name in first)
     above_numbers = any(
         name and not WHOLE_NUMBER.fullmatch(name) and column and all(map(WHOLE_NUMBER.fullmatch, column))
         for name, column in zip(first, columns, strict=True)
     )
-    return usual or above_numbers or all(name.isidentifier() for name in first)
+    return is_text or is_label or above_numbers or all(name.isidentifier() for name in first)
+
+
+def _is_counted(first: Sequence[str]) -> bool:
+    """Tell whether the names are 0, 1, 2, …, and at most one, that of the rows' own numbers, is left out."""
+    named = [name for name in first if name]
+    return len(first) - 1 <= len(named) >= 2 and named == list(map(str, range(len(named))))
 
 
 def _place_of(sample: TableSample, asked: str) -> int:

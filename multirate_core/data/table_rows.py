@@ -55,14 +55,18 @@ def keyed_rows(path: Path, encoding: Encoding, limits: TableLimits) -> Iterator[
     Numbers are as they are written in the file, true and false are words, null is "".
 
     Raises:
-        DataError: the file cannot be read or is too large.
+        DataError: the file cannot be read, is too large, or is one JSON list.
     """
     count = 0
     for number, line in enumerate(read_lines(path, encoding, limits), 1):
         if not line.isspace():
             count += 1
             _require_count(count, path, limits)
-            yield number, _object(line, limits)
+            if count == 1 and line.lstrip().startswith("["):
+                raise DataError(
+                    f"{path} is one JSON list. Write one object per line, without brackets and commas around."
+                )
+            yield number, _object(line[:-1], limits)
 
 
 def _require_count(number: int, path: Path, limits: TableLimits) -> None:
@@ -148,8 +152,6 @@ def _unquoted(cell: str) -> str:
 
 def _object(line: str, limits: TableLimits) -> KeyedCells | str:
     """Return the values of one JSON object as text, or the reason why there are none."""
-    if line.lstrip().startswith("["):
-        return f"a list; {_AN_OBJECT}"
     try:
         # Numbers stay as they are written: no rounding, and no time spent on a number of a million digits.
         content = json.loads(line, parse_int=str, parse_float=str, parse_constant=_refuse_constant)

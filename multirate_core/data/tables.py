@@ -141,7 +141,8 @@ def _delimited_pairs(
     """Yield the line of each row with its text and label, or the reason why it has none."""
     rows = delimited_rows(sample.path, encoding, limits)
     if sample.has_header:
-        next(rows)
+        next(rows, None)
+    header = (sample.names[text], sample.names[label]) if sample.has_header else None
     width = len(sample.names)
     hint = "; a text with a comma must be in quotes" if form_of(sample.path) == "csv" else ""
     for line, cells in rows:
@@ -150,7 +151,8 @@ def _delimited_pairs(
         elif len(cells) != width:
             yield line, f"{len(cells)} column(s) instead of {width}{hint if len(cells) > width else ''}"
         else:
-            yield line, (cells[text].strip(), cells[label].strip())
+            pair = cells[text].strip(), cells[label].strip()
+            yield line, "the header once more" if pair == header else pair
 
 
 def _keyed_pairs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -76,25 +76,36 @@ def to_text_rows(
     """
     _require_classes(train)
     places = {name: place for place, name in enumerate(class_names)}
-    labels = [places[label] for label in train.labels]
-    parts = (train,) if test is None else (train, test)
     if test is None:
-        _require_two_of_each(train)
-        train_rows, test_rows = split_rows(labels, seed)
-        split_note = (
-            f"All texts are from {train.path.name}: {len(test_rows):,} of {len(labels):,}, a fifth of every class, are "
-            f"for testing (seed {seed})."
-        )
-        train_texts, test_texts = [train.texts[i] for i in train_rows], [train.texts[i] for i in test_rows]
-        train_labels, test_labels = [labels[i] for i in train_rows], [labels[i] for i in test_rows]
+        train_texts, train_labels, test_texts, test_labels, how = _split(train, places, seed)
     else:
         _require_known_labels(train, test)
-        split_note = f"Training texts from {train.path.name}, test texts from {test.path.name}."
-        train_texts, test_texts, train_labels = train.texts, test.texts, labels
-        test_labels = [places[label] for label in test.labels]
-    said = (*notes, split_note, *_bad_note(parts), *_missing_note(test_labels, class_names))
-    both = _common_note(train_texts, test_texts)
-    return TextRows(train_texts, train_labels, test_texts, test_labels, tuple(class_names), (*said, *both))
+        train_texts, train_labels = train.texts, [places[label] for label in train.labels]
+        test_texts, test_labels = test.texts, [places[label] for label in test.labels]
+        how = f"Training texts from {train.path.name}, test texts from {test.path.name}."
+    said = (
+        *notes,
+        how,
+        *_bad_note((train,) if test is None else (train, test)),
+        *_missing_note(test_labels, class_names),
+        *_common_note(train_texts, test_texts),
+    )
+    return TextRows(train_texts, train_labels, test_texts, test_labels, tuple(class_names), said)
+
+
+def _split(
+    train: LabelledTexts, places: Mapping[str, int], seed: int
+) -> tuple[list[str], list[int], list[str], list[int], str]:
+    """Return texts and labels for training and for testing, and a note on how they came about."""
+    _require_two_of_each(train)
+    labels = [places[label] for label in train.labels]
+    train_rows, test_rows = split_rows(labels, seed)
+    note = (
+        f"All texts are from {train.path.name}: {len(test_rows):,} of {len(labels):,}, a fifth of every class, are for "
+        f"testing (seed {seed})."
+    )
+    train_texts, test_texts = [train.texts[i] for i in train_rows], [train.texts[i] for i in test_rows]
+    return train_texts, [labels[i] for i in train_rows], test_texts, [labels[i] for i in test_rows], note
 
 
 def _require_classes(train: LabelledTexts) -> None:
