@@ -12,7 +12,9 @@ from multirate_core.layers.tree import LayerNode, LayerTree
 from multirate_core.partition.partition import Partition
 from multirate_core.partition.patterns import PathIndex, escape
 
-BODY_SHARE = 0.95  # of the parameters in compound modules, tables aside: so much in one module, and the blocks lie inside it
+BODY_SHARE = (
+    0.95  # of the parameters in compound modules, tables aside: so much in one module, and the blocks lie inside it
+)
 
 PRESETS = MappingProxyType(
     {
