@@ -32,9 +32,11 @@ ABOUT = (
     "same made lean; images of {edge} pixels, random weights and data. Saved activations: bytes of the storages that "
     "autograd holds between the forward and the backward pass of a full step, parameters aside. Process: the kernel's "
     "high-water mark over two full steps, above the process with everything imported and no "
-    "model; with torch's and the system's default settings, and with an allocator that hands memory back at once. "
+    "model; with torch's and the system's default settings, where glibc keeps freed blocks and the peak scatters, and "
+    "with an allocator that hands memory back at once. "
     "Tensors: the highest sum of all live tensors, parameters, momenta and gradients included. Time: whole cycles of "
-    "multirate and lean in turns in one process, after one of each to warm up. `keep` is the share of blocks "
+    "multirate and lean in turns in one process, after one of each to warm up, and each after one full step (a run has "
+    "one first step, which copies the inputs of the blocks). `keep` is the share of blocks "
     "that are not recomputed."
 )
 
@@ -218,6 +220,8 @@ def _cycle_times(probe: Probe, keeps: Sequence[float | None], rounds: int) -> Nu
     for number in range(rounds + 1):
         for keep in keeps if number % 2 else reversed(keeps):
             lean = None if keep is None else make_lean(model, optimizer, keep=keep)
+            start_cycle(optimizer)
+            step(model, optimizer, batch)  # a block copies its inputs on its first full step, and never again
             start_cycle(optimizer)
             begun = time.perf_counter()
             for _ in range(K):

@@ -70,4 +70,4 @@ class ProgressLines:
             lanes = {lane.lane: lane.arm for lane in store.lanes(opened, race.id)}
             tests = store.evaluations(opened, race.id)
         newest = {lanes[test.lane]: test.accuracy for test in tests}
-        return ", ".join(f"{arm} {accuracy:.1%}" for arm, accuracy in newest.items())
+        return ", ".join(f"{race.config.title(arm)} {accuracy:.1%}" for arm, accuracy in newest.items())

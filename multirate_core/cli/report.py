@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from multirate_core.answers import answers_of
+from multirate_core.config_json import to_json
 from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow, RaceRow
 from multirate_core.verdict import ThreeAnswers
@@ -33,6 +35,8 @@ def make_report(race: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluat
         "device": race.environment.get("device", race.device),
         "threads": int(race.environment["threads"]) if "threads" in race.environment else None,
         "outcome": race.outcome,
+        "race": race.id,
+        "config": json.loads(to_json(race.config)),
     }
 
 

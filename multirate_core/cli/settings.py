@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from multirate_core.checks import require_choice, require_whole
+from multirate_core.checks import require_choice, require_number, require_whole
 from multirate_core.config import (
+    MAX_LR_FACTOR,
     MAX_SEEDS,
     ArmConfig,
     ArmKind,
@@ -55,6 +57,7 @@ def race_config(options: Namespace) -> RaceConfig:
         threads=options.threads,
         execution=_execution(options),
     )
+    _require_use(options, kinds)
     spec = _partition(options, chosen, layer_tree(config.model, config.data))
     return replace(config, arms=tuple(_arm(kind, spec, not options.no_drift) for kind in kinds))
 
@@ -138,12 +141,30 @@ def _with_slow_period(spec: PartitionSpec, k: int | None) -> PartitionSpec:
 
 def _with_slow_rates(spec: PartitionSpec, options: Namespace) -> PartitionSpec:
     """Return the partition with --k-phases and --slow-lr-factor on every group that is not fast."""
+    if options.slow_lr_factor is not None:
+        require_number("--slow-lr-factor", options.slow_lr_factor, above=0.0, most=MAX_LR_FACTOR)
     rates = _given(options, lr_factor="slow_lr_factor")
     if options.k_phases is not None:
         rates["phases"] = read_phases(options.k_phases)
     if rates and all(group.period == 1 for group in spec.groups):
         raise ConfigError("--k-phases and --slow-lr-factor are for groups of period > 1, got none. Give a larger --k.")
     return replace(spec, groups=tuple(group if group.period == 1 else replace(group, **rates) for group in spec.groups))
+
+
+def _require_use(options: Namespace, kinds: Sequence[ArmKind]) -> None:
+    """Raise ConfigError for an option that no arm of the race would look at."""
+    unused = [
+        option
+        for option, used in (
+            ("--k-phases", options.k_phases is not None),
+            ("--slow-lr-factor", options.slow_lr_factor is not None),
+            ("--memory lean", options.memory == "lean"),
+            ("--no-drift", options.no_drift),
+        )
+        if used and "multirate" not in kinds
+    ]
+    if unused:
+        raise ConfigError(f"{unused[0]} is for multirate arms, got --arms {','.join(kinds)}. Add one, or leave it out.")
 
 
 def _arm_kinds(text: str | None) -> list[ArmKind]:

@@ -70,6 +70,8 @@ class Lean:
 
     Raises:
         ConfigError: the optimiser holds no parameter of the model; nothing has been changed then.
+
+    Its names are in `blocks` (recomputed) and `kept`.
     """
 
     def __init__(
@@ -110,6 +112,9 @@ class Lean:
         groups = [group for group in optimizer.param_groups if group.get("period", 1) > 1]
         groups = groups or optimizer.param_groups
         self._full_steps.slow = [weight for group in groups for weight in group["params"] if id(weight) in self._own]
+
+    def __repr__(self) -> str:
+        return f"Lean(blocks={list(self.blocks)}, kept={list(self.kept)})"
 
     def remove(self) -> None:
         """Give the blocks their own forward pass back; a second call does nothing."""

@@ -162,10 +162,10 @@ def find_group(name: str, groups: Sequence[ParamGroup]) -> ParamGroup:
     raise ConfigError(f"no group is called {name!r}; there are {', '.join(repr(group['name']) for group in groups)}.")
 
 
-def find_parameters(params: Iterable[Tensor], groups: Sequence[ParamGroup]) -> list[set[int]]:
+def find_parameters(params: Iterable[Tensor] | nn.Module, groups: Sequence[ParamGroup]) -> list[set[int]]:
     """Return, for each group, the positions of those parameters; PartitionError if one is in no group."""
-    if isinstance(params, Tensor):
-        params = [params]
+    if isinstance(params, Tensor | nn.Module):
+        params = [params] if isinstance(params, Tensor) else params.parameters()
     place = {id(weight): (g, i) for g, group in enumerate(groups) for i, weight in enumerate(group["params"])}
     found: list[set[int]] = [set() for _ in groups]
     for weight in params:

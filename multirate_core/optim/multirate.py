@@ -249,11 +249,11 @@ class MultirateOptimizer(torch.optim.Optimizer):
             self._open_contexts -= 1
             self._set_requires_grad()
 
-    def freeze(self, params: Iterable[Tensor]) -> None:
+    def freeze(self, params: Iterable[Tensor] | nn.Module) -> None:
         """Stop training these parameters: no gradient, no drift, no decay, from now on until `unfreeze`.
 
         Args:
-            params: parameters of this optimiser, as from `module.parameters()`.
+            params: parameters of this optimiser, or a module that holds them.
 
         Raises:
             PartitionError: one of them is not in any group, or nothing trainable of period 1 would be left; nothing
@@ -274,7 +274,7 @@ class MultirateOptimizer(torch.optim.Optimizer):
                 group["params"][i].grad = None
                 group["params"][i].multirate_rests = False
 
-    def unfreeze(self, params: Iterable[Tensor]) -> None:
+    def unfreeze(self, params: Iterable[Tensor] | nn.Module) -> None:
         """Train these parameters again, from the next step on which their group is due, with a fresh state.
 
         Raises:

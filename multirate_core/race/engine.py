@@ -14,6 +14,7 @@ from multirate_core.data import registry as data_registry
 from multirate_core.data.catalog import DataShape, data_shape
 from multirate_core.errors import ConfigError
 from multirate_core.events import EnvironmentFound, Event, PhaseChanged
+from multirate_core.lean.blocks import find_blocks
 from multirate_core.models import registry as model_registry
 from multirate_core.models.catalog import model_info
 from multirate_core.models.registry import BuiltModel
@@ -45,6 +46,8 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
         torch.OutOfMemoryError: the device's memory is full; nothing is retried.
     """
     device = choose_device(config.device)
+    if config.execution.compile:
+        yield PhaseChanged("looking for a compiler")
     require_supported(config.execution.precision, config.execution.compile, device)
     with cpu_threads(config.threads):
         yield PhaseChanged(f"building {config.model.name}")
@@ -139,5 +142,30 @@ def _facts(parts: RaceParts, built: BuiltModel) -> dict[str, str]:
         "test_images": str(len(split.test_labels)),
         "steps_per_epoch": str(steps_per_epoch(count, batch_size, single)),
         **_computing(parts.config.execution),
-        "notes": "\n".join(notes),
+        "notes": "\n".join([*notes, *_rate_notes(parts), *_lean_notes(parts, built)]),
     }
+
+
+def _rate_notes(parts: RaceParts) -> list[str]:
+    """Say which schedules of k the budget does not reach the end of."""
+    epochs = parts.config.budget.epochs
+    groups = {group for arm in parts.config.arms if arm.partition for group in arm.partition.groups if group.phases}
+    if epochs is None:
+        return []
+    return [
+        f"The schedule of the group {group.name} takes {before:g} epochs and the budget is {epochs}: "
+        f"it never gets to k = {group.period}."
+        for group in sorted(groups, key=lambda each: each.name)
+        if (before := sum(length for length, _ in group.phases)) >= epochs
+    ]
+
+
+def _lean_notes(parts: RaceParts, built: BuiltModel) -> list[str]:
+    """Say what lean recomputes."""
+    if parts.config.execution.memory != "lean":
+        return []
+    names = [block.name for block in find_blocks(built.module)][:-1]  # the last one is kept
+    if not any(arm.kind == "multirate" for arm in parts.config.arms) or not names:
+        return []
+    span = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    return [f"Lean: {len(names)} blocks, {span}, are computed again on the steps that need slow gradients."]

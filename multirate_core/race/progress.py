@@ -35,7 +35,7 @@ class ProgressMeter:
         self._highest = 0.0
 
     def finish_seed(self, lanes: Sequence[Lane], wall_s: float) -> None:
-        """Note what a seed took: wall seconds without pauses."""
+        """Note what a seed took: wall seconds without pauses and compiling."""
         self._seeds_left -= 1
         self._trained_s += sum(lane.train_seconds for lane in lanes)
         self._wall_s += wall_s
@@ -46,7 +46,7 @@ class ProgressMeter:
         Args:
             lanes: all lanes of the seed.
             active: those that still train.
-            wall_s: since the seed began, without pauses.
+            wall_s: since the seed began, without pauses and compiling.
         """
         totals = [expected_total_s(lane, self._budget) if lane in active else lane.train_seconds for lane in lanes]
         known = [total for total in totals if total is not None]

@@ -83,11 +83,15 @@ class SeedRace:
                 yield PhaseChanged(training_phase(self._config, lane.number))
             yield self.timeline.clock(lane.number)
             yield self._progress()
-        self._meter.finish_seed(self._lanes, self._unpaused_s())
+        self._meter.finish_seed(self._lanes, self._working_s())
 
     def _start(self) -> Iterator[Event]:
         """Test the common initial weights: once, since all lanes have the same."""
+        if self._config.execution.compile:
+            yield PhaseChanged("compiling the test")
         score = self._score(self._lanes[0])
+        if self._config.execution.compile:
+            yield PhaseChanged(training_phase(self._config, self._lanes[0].number))
         for lane in self._lanes:
             yield from self._record(lane, score, "start")
 
@@ -201,10 +205,11 @@ class SeedRace:
         return answer
 
     def _progress(self) -> Progress:
-        return self._meter.read(self._lanes, self._active, self._unpaused_s())
+        return self._meter.read(self._lanes, self._active, self._working_s())
 
-    def _unpaused_s(self) -> float:
-        return self.timeline.wall_seconds() - self.timeline.spent("paused")
+    def _working_s(self) -> float:
+        """Return the wall seconds that go with training; graphs are made once, whatever is still to train."""
+        return self.timeline.wall_seconds() - self.timeline.spent("paused") - self.timeline.spent("compiling")
 
 
 def _factors(arm: ArmConfig) -> str:

@@ -44,7 +44,7 @@ def test_the_report_has_exactly_the_promised_keys() -> None:
     report = report_of(recorded(seeds=1))
     assert list(report) == [
         *("arms", "speedup_equal_epochs", "speedup_to_target", "accuracy_at_equal_seconds"),
-        *("device", "threads", "outcome"),
+        *("device", "threads", "outcome", "race", "config"),
     ]
     numbers = ["train_seconds", "epochs", "steps", "final_accuracy", "final_loss", "outcome"]
     for arm in ("sgd", "multirate"):
@@ -52,6 +52,7 @@ def test_the_report_has_exactly_the_promised_keys() -> None:
         assert list(report["arms"][arm]["per_seed"][0]) == ["seed", *numbers]
     assert list(report["accuracy_at_equal_seconds"]) == ["seconds", "sgd", "multirate"]
     assert (report["device"], report["threads"], report["outcome"]) == ("cpu", 3, "finished")
+    assert report["config"]["recipe"]["base"] == "sgd" and report["config"]["execution"]["memory"] == "plain"
 
 
 def test_numbers_are_means_over_the_seeds_and_the_answers_follow_from_them() -> None:

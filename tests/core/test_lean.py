@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torchvision
 from lean_cases import CASES, Case, Chain, K, Step, assert_same, data, head_groups, train
 from torch import Tensor, nn
 
@@ -163,3 +164,10 @@ def test_it_serves_the_other_optimisers_too() -> None:
     for kind in (MultirateAdamW, torch.optim.SGD):
         expected = result(False, kind)
         assert all(torch.equal(value, expected[name]) for name, value in result(True, kind).items())
+
+
+def test_a_handle_says_which_blocks_it_recomputes() -> None:
+    network = torchvision.models.resnet18(num_classes=3)
+    lean = make_lean(network, torch.optim.SGD(network.parameters(), lr=0.1), keep=0.5)
+    assert repr(lean) == f"Lean(blocks={list(lean.blocks)}, kept={list(lean.kept)})"
+    assert "layer1.0" in lean.blocks and "layer4.1" in lean.kept

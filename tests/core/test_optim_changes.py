@@ -299,3 +299,14 @@ def test_phases_in_epochs_become_steps_without_adding_up_their_rounding() -> Non
     assert phases_in_steps([(0.5, 1), (0.5, 2), (0.5, 3)], 3) == [(2, 1), (1, 2), (1, 3)]
     assert phases_in_steps([(2, 1), (0.001, 4)], 10) == [(20, 1), (1, 4)]
     assert phases_in_steps([], 10) == []
+
+
+def test_a_module_is_frozen_and_thawed_by_itself_as_by_its_parameters() -> None:
+    body, head = nn.Linear(3, 3), nn.Linear(3, 2)
+    optimizer = MultirateSGD([{"params": [*body.parameters(), *head.parameters()]}], lr=0.1)
+    optimizer.freeze(body)
+    assert not any(weight.requires_grad for weight in body.parameters())
+    optimizer.unfreeze(body)
+    assert all(weight.requires_grad for weight in body.parameters())
+    with pytest.raises(PartitionError, match="in no group"):
+        optimizer.freeze(nn.Linear(3, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +11,17 @@ import pytest
 import torch
 from race_cases import MULTIRATE, SGD, only
 
-from multirate_core.config import ArmConfig, Budget, DataConfig, GroupSpec, ModelConfig, PartitionSpec, RaceConfig, Rule
+from multirate_core.config import (
+    ArmConfig,
+    Budget,
+    DataConfig,
+    Execution,
+    GroupSpec,
+    ModelConfig,
+    PartitionSpec,
+    RaceConfig,
+    Rule,
+)
 from multirate_core.errors import ConfigError, DataError, PartitionError
 from multirate_core.events import EnvironmentFound, Evaluated, Event, LaneClock, LaneEnded, PhaseChanged, StepsRecorded
 from multirate_core.race import engine, run
@@ -51,6 +62,20 @@ def test_the_offline_network_races_on_the_shipped_digits() -> None:
     first, second = (list(only(StepsRecorded, events, lane)[0].loss) for lane in (0, 1))
     assert first == second  # period 1 everywhere is SGD
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.slow
+def test_the_record_says_what_lean_recomputes_and_which_schedule_the_budget_cuts_off() -> None:
+    groups = (GroupSpec("fast", 1), GroupSpec("slow", 5, phases=((1, 1), (2, 2))))
+    spec = PartitionSpec(groups, (Rule("fc", "fast"), Rule("*", "slow")))
+    arm = ArmConfig("multirate", "multirate", spec)
+    race = config_of(arm, execution=Execution(memory="lean"), budget=Budget(epochs=3))
+    notes = only(EnvironmentFound, list(run(race, go)))[0].values["notes"]
+    assert "schedule of the group slow takes 3 epochs and the budget is 3: it never gets to k = 5" in notes
+    assert "Lean: 2 blocks, layer1 to layer2, are computed again" in notes
+    longer = dataclasses.replace(race, budget=Budget(epochs=4), execution=Execution())
+    notes = only(EnvironmentFound, list(run(longer, go)))[0].values["notes"]
+    assert "schedule" not in notes and "Lean" not in notes
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from pages.components.race.words import (
     curves_csv,
     difference,
     fast_text,
+    recipe_text,
     runs_csv,
     setting_text,
     state_line,
@@ -158,7 +159,16 @@ def test_a_result_says_base_rule_rates_and_how_it_was_computed() -> None:
     assert setting_text(race, "frozen") == f"{start}; fast (lr × 2): fc; slow frozen"
     compiled = dataclasses.replace(config(), recipe=Recipe(nesterov=True), execution=Execution(compile=True))
     assert setting_text(compiled, "sgd") == "Glyph net on Handwritten digits, 5 epochs, Nesterov, compiled"
-    assert arms_text(race) == "adamw, multirate (1, 5), frozen"
+    assert arms_text(race) == "adamw, multirate (1 at lr × 2, 1→5 at lr × 0.5), frozen"
+    assert recipe_text(race) == "lr 0.01, batch 32, AdamW, bf16, channels last, lean"
+    assert recipe_text(compiled) == "lr 0.01, batch 32, Nesterov, compiled"
+
+
+def test_groups_that_no_pattern_leads_to_are_not_named_with_the_arms() -> None:
+    groups = (GroupSpec("fast", 1), GroupSpec("slow", 5))
+    everything_fast = PartitionSpec(groups, (Rule("*", "fast"),))
+    race = dataclasses.replace(config(), arms=(ArmConfig("multirate", "multirate", everything_fast),))
+    assert arms_text(race) == "multirate (1)"
 
 
 def test_names_that_no_catalog_knows_are_kept() -> None:

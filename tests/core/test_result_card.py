@@ -47,7 +47,7 @@ def test_the_three_answers_hold_the_numbers_of_the_curves() -> None:
     assert "18.0 points apart" in seconds.detail
     assert target.figures[0] == ("1.54× to 1.87×", "sgd's speed, by target (below 1×: slower)")
     assert target.figures[1] == ("never reached", "sgd's best, 90.0\N{NO-BREAK SPACE}%")
-    assert "Not reached by both: 88.4 %, 90.0 %" in target.detail.replace("\N{NO-BREAK SPACE}", " ")
+    assert "multirate did not reach: 88.4 %, 90.0 %." in target.detail.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_a_card_says_what_its_numbers_belong_to() -> None:
@@ -144,7 +144,7 @@ def test_a_target_that_was_reached_at_one_seed_of_two_says_so_and_is_no_never() 
     target = shown.answers[1]
     percent = "90.0\N{NO-BREAK SPACE}%"
     assert target.figures[1] == ("reached at 1 of 2 seeds:", f"what sgd reached at every seed, {percent}")
-    assert target.detail.endswith(f"Not reached by both at every seed: 88.4\N{NO-BREAK SPACE}%, {percent}.")
+    assert target.detail.endswith(f"multirate did not reach at every seed: 88.4\N{NO-BREAK SPACE}%, {percent}.")
 
 
 def test_a_race_of_fewer_steps_than_k_says_that_its_times_mean_little() -> None:

@@ -122,10 +122,16 @@ def _to_target(arm: str, plain: str, rows: Sequence[ToTarget], seeds: int) -> An
     figures = ((value, f"{plain}'s speed, by target (below 1×: slower)"), *_to_best(plain, rows[-1], seeds))
     span = f"from {percent(reached[0].target)} to {percent(reached[-1].target)}"
     where = span if len(reached) > 1 else f"of {percent(reached[0].target)}"
-    missed = list(dict.fromkeys(percent(row.target) for row in rows if row.speedup is None))
-    by_both = "by both" if seeds == 1 else "by both at every seed"
-    rest = f" Not reached {by_both}: {', '.join(missed)}." if missed else ""
+    rest = _missed(arm, [row for row in rows if row.other_seconds is None], seeds)
+    rest += _missed(plain, [row for row in rows if row.sgd_seconds is None], seeds)
     return Answer(question, figures, f"{arm}'s speed for targets {where}.{rest}")
+
+
+def _missed(arm: str, rows: Sequence[ToTarget], seeds: int) -> str:
+    """Return which targets an arm did not reach, as a sentence; "" if it reached all."""
+    targets = list(dict.fromkeys(percent(row.target) for row in rows))
+    at_every = "" if seeds == 1 else " at every seed"
+    return f" {arm} did not reach{at_every}: {', '.join(targets)}." if targets else ""
 
 
 def _to_best(plain: str, row: ToTarget, seeds: int) -> tuple[tuple[str, str], ...]:

@@ -57,10 +57,28 @@ def arms_text(config: RaceConfig) -> str:
     """Return the arms with the periods of the groups that they train in turn: "sgd, multirate (1, 5), frozen"."""
     words = []
     for arm in config.arms:
-        groups = arm.partition.groups if arm.partition and arm.kind == "multirate" else ()
-        periods = f" ({', '.join(str(group.period) for group in groups)})" if groups else ""
+        groups = _used_groups(arm) if arm.kind == "multirate" else []
+        periods = f" ({', '.join(map(_rates, groups))})" if groups else ""
         words.append(config.title(arm.name) + periods)
     return ", ".join(words)
+
+
+def _used_groups(arm: ArmConfig) -> list[GroupSpec]:
+    """Return the groups that some pattern leads to."""
+    spec = arm.partition
+    return [] if spec is None else [g for g in spec.groups if g.name in {rule.group for rule in spec.rules}]
+
+
+def _rates(group: GroupSpec) -> str:
+    """Return a group's periods in turn, and its lr if it is not the recipe's: "1→2→5", "5 at lr × 0.5"."""
+    periods = "→".join(str(period) for _, period in (*group.phases, (0, group.period)))
+    return periods + (f" at lr × {group.lr_factor:g}" if group.lr_factor != 1 else "")
+
+
+def recipe_text(config: RaceConfig) -> str:
+    """Return what a row of the Runs page says about training: "lr 0.015, batch 16, AdamW, bf16"."""
+    recipe = config.recipe
+    return ", ".join([f"lr {recipe.lr:g}", f"batch {recipe.batch_size}", *_ways(config, config.arms)])
 
 
 def setting_text(config: RaceConfig, arm: str) -> str:
@@ -116,6 +134,7 @@ def table_row(row: RaceRow) -> dict[str, Any]:
         "Data": row.config.data.name,
         "Arms": arms_text(row.config),
         "Fast": fast_text(row.config),
+        "Recipe": recipe_text(row.config),
         "Budget": budget_text(row.config),
         "Seeds": len(row.config.seeds),
         "Plain accuracy": _mean(lanes, row.config, "sgd"),
