@@ -150,11 +150,18 @@ def _unquoted(cell: str) -> str:
     return inner.replace('""', '"') if whole else cell
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+# Numbers stay as they are written: no rounding, and no time spent on a number of a million digits.
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+
+
 def _object(line: str, limits: TableLimits) -> KeyedCells | str:
     """Return the values of one JSON object as text, or the reason why there are none."""
     try:
-        # Numbers stay as they are written: no rounding, and no time spent on a number of a million digits.
-        content = json.loads(line, parse_int=str, parse_float=str, parse_constant=_refuse_constant)
+        content = _DECODER.decode(line)
     except json.JSONDecodeError as error:
         return f"no valid JSON: {error.msg} at character {error.colno}"
     except ValueError as error:
@@ -167,10 +174,6 @@ def _object(line: str, limits: TableLimits) -> KeyedCells | str:
         return _too_many_columns(len(content), limits)
     cells = {key: _cell(value) for key, value in content.items()}
     return cells if "\\u" not in line or _encodable(cells) else "half a surrogate pair, which is no character"
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
 
 
 def _cell(value: object) -> str | None:

@@ -57,7 +57,8 @@ def read_table(
         text_column, label_column: a name from the header or a key, or a place from "1" on; None guesses.
         seed: of the split where there is no test file: a fifth of every class becomes test texts.
         bad_rows: "refuse" stops at the first bad row, "skip" leaves it out and says so. Bad are rows with a wrong
-            number of columns, no text, no label, a text or label that is too long, or that cannot be parsed.
+            number of columns, no text, no label, a text or label that is too long, or that cannot be parsed. A byte of
+            another encoding, a quote that is never closed and a test label without training texts are always refused.
         limits: of each file.
         encoding: of the files.
 

@@ -53,6 +53,17 @@ def test_the_place_of_a_bad_byte_is_right_far_into_a_file(tmp_path: Path) -> Non
     refused(write(tmp_path / "a.csv", content), rf"line 40002: byte {len(good.encode()) + 4:,} of the file \(0xE9\)")
 
 
+@pytest.mark.parametrize("bad", [b"\xff", b"\xe2\x82x", b"\xe2x"])
+@pytest.mark.parametrize("shift", range(3))
+def test_the_place_of_a_bad_byte_is_right_where_the_pieces_meet_that_are_read(
+    tmp_path: Path, bad: bytes, shift: int
+) -> None:
+    start = b"text,label\n" + b"x" * shift
+    for size in (2**18 - 2, 2**18 - 1, 2**18, 2**18 + 3):
+        good = start + "€".encode() * ((size - len(start)) // 3)
+        refused(write(tmp_path / "a.csv", good + bad + b",1\n"), f"line 2: byte {len(good):,} of the file")
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
 def test_utf16_is_recognised(tmp_path: Path, encoding: str) -> None:
     refused(write(tmp_path / "a.csv", "text,label\na,1\n", encoding), "looks like UTF-16. Give the encoding utf-16")
@@ -239,6 +250,12 @@ def test_a_line_without_end_is_given_up_before_it_is_in_memory(tmp_path: Path, n
 def test_limits_are_counts(value: object) -> None:
     with pytest.raises(ConfigError, match="rows must be a whole number"):
         TableLimits(rows=value)  # type: ignore[arg-type]
+
+
+def test_a_row_of_several_lines_is_as_long_as_all_of_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", 'text,label\n"a\nbcdefgh",1\nb,0\nc,1\nd,0\n')
+    assert ("a\nbcdefgh", "1") in pairs(read_table(path, limits=TableLimits(row_characters=13)))
+    refused(path, "line 2: .* not closed after 12 characters", limits=TableLimits(row_characters=12))
 
 
 # Classes

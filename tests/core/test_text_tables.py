@@ -109,6 +109,18 @@ def test_columns_can_be_chosen_by_name_and_by_place(tmp_path: Path) -> None:
     )
 
 
+def test_a_chosen_column_is_not_guessed_for_the_other_one(tmp_path: Path) -> None:
+    rows = [(f"{row % 2}", f"topic {row % 3}", f"long text {row}") for row in range(6)]
+    path = write_rows(tmp_path / "a.csv", rows, ("text", "class", "content"))
+    assert pairs(read_table(path, label_column="text")) == Counter((text, label) for label, _, text in rows)
+
+
+def test_a_place_that_is_also_a_label_makes_no_header(tmp_path: Path) -> None:
+    rows = [("1", "said one"), ("2", "said two"), ("1", "three"), ("2", "four")]
+    found = read_table(write_rows(tmp_path / "a.csv", rows, ()), text_column="2", label_column="1")
+    assert pairs(found) == Counter((text, label) for label, text in rows)
+
+
 def test_a_header_of_several_words_is_one_if_it_is_asked_for(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "a.csv", ROWS, ("What they said", "How it was meant"))
     assert pairs(read_table(path, label_column="How it was meant")) == Counter(ROWS)
@@ -171,10 +183,11 @@ def test_a_folder_has_a_file_to_train_and_one_to_test_with(tmp_path: Path, name:
 
 
 def test_files_that_are_not_used_are_said(tmp_path: Path) -> None:
-    for name in ("train.csv", "train.tsv", "test.csv", "dev.csv"):
+    for name in ("train.csv", "train.tsv", "test.csv", "dev.csv", "val.tsv"):
         write_rows(tmp_path / name, ROWS)
     rows = read_table(tmp_path)
-    assert {"The file train.tsv was not used.", "The file test.csv was not used."} <= {*rows.notes}
+    unused = [f"The file {name} was not used." for name in ("train.tsv", "dev.csv", "test.csv")]
+    assert list(rows.notes[1:5]) == [*unused, "Training texts from train.csv, test texts from val.tsv."]
     assert "12 of 12 test texts are also training texts, letter for letter; they were kept." in rows.notes
 
 
