@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multirate_core.arms import ArmOptimizer
+from multirate_core.config import Budget
 from multirate_core.training.batches import Images, TrainingOrder
 from multirate_core.training.evaluation import Score, batches_of, evaluate, logits_of, testing
 from multirate_core.training.forward import Forward
+from multirate_core.training.micro_batches import micro_batches
 from multirate_core.training.randomness import Randomness
 from multirate_core.training.timers import SliceTimer, SliceTimes
 
@@ -62,6 +64,7 @@ class Lane:
         order: its walk through the training images.
         randomness: its random states.
         timer: fits the device.
+        budget: the run, whose share that is over sets the learning rate.
     """
 
     number: int
@@ -71,6 +74,7 @@ class Lane:
     order: TrainingOrder
     randomness: Randomness
     timer: SliceTimer
+    budget: Budget
     steps: int = 0
     train_seconds: float = 0.0
     _first_step_s: float = 0.0
@@ -114,7 +118,7 @@ class Lane:
                 due.append(self.arm.due())
                 compiling_s += self._compile_step(images, labels)
                 self.timer.start()
-                losses.append(train_step(self.forward, self.arm, images, labels))
+                losses.append(train_step(self.forward, self.arm, images, labels, self._progress(len(losses))))
                 self.timer.stop()
                 if self.timer.trained_s >= most_seconds:
                     break
@@ -150,7 +154,21 @@ class Lane:
         if calls is None:
             return 0.0
         self.arm.optimizer.zero_grad(set_to_none=True)  # the step's own flags
-        return calls.compile_for(images, partial(gradients, self.forward, images, labels))
+        parts = micro_batches(images, labels, self.arm.recipe.micro_batch_size)
+        return sum(calls.compile_for(part.images, partial(gradients, self.forward, *part)) for part in parts)
+
+    def _progress(self, taken: int) -> float:
+        """Return the share of the run that is over before the next step.
+
+        Where the clock is read only at the end of a piece, the steps of the piece count with the mean so far.
+
+        Args:
+            taken: steps of this piece so far; `steps` and `train_seconds` do not count them yet.
+        """
+        if self.budget.seconds is None:
+            return (self.steps + taken) / ((self.budget.epochs or 1) * self.order.steps_per_epoch)
+        spent = self.timer.trained_s if self.timer.live else taken * (self.step_s or 0.0)
+        return (self.train_seconds + spent) / self.budget.seconds
 
     def _planned(self, most_steps: int, most_seconds: float) -> int:
         """Return how many steps fit into the seconds, at least 1; a live timer stops by itself."""
@@ -186,25 +204,33 @@ class Lane:
         )
 
 
-def train_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tensor) -> Tensor:
+def train_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tensor, progress: float = 0.0) -> Tensor:
     """Take one step of an ordinary training loop and return the minibatch loss, still on the device.
 
     Args:
         forward: of the network that the optimiser trains.
-        arm: the optimiser, and what follows each of its steps.
+        arm: the optimiser, its recipe, and what belongs to each of its steps.
         images: normalised, (B, C, H, W).
         labels: int64 (B,).
+        progress: share of the run that is over, which sets the learning rate.
     """
+    recipe = arm.recipe
+    arm.set_rates(progress)
     arm.optimizer.zero_grad(set_to_none=True)
-    loss = gradients(forward, images, labels)
+    parts = micro_batches(images, labels, recipe.micro_batch_size)
+    losses = [gradients(forward, *part, recipe.label_smoothing) for part in parts]
+    if recipe.clip_norm is not None:
+        nn.utils.clip_grad_norm_(forward.model.parameters(), recipe.clip_norm)
     arm.optimizer.step()
     arm.after_step()
-    return loss
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
-def gradients(forward: Forward, images: Tensor, labels: Tensor) -> Tensor:
-    """Add the gradients of the mean cross-entropy to the parameters, and return it."""
+def gradients(forward: Forward, images: Tensor, labels: Tensor, share: float = 1.0, smoothing: float = 0.0) -> Tensor:
+    """Add the gradients of the mean cross-entropy, times a share, to the parameters, and return it."""
     with forward.computing(images.device):
-        loss = functional.cross_entropy(forward(images), labels)
+        loss = functional.cross_entropy(forward(images), labels, label_smoothing=smoothing)
+    if share != 1.0:
+        loss = loss * share
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
