@@ -149,9 +149,9 @@ def _recipe() -> None:
     _number("weight_decay", 0.0001, None if sgd else "Decoupled: it is not part of the gradient.", "%.5g")
     _number("batch_size", 8.0)
     _select(LABELS["schedule"], "schedule", SCHEDULE_TITLES, help=SCHEDULE_HELP)
+    _toggle("Linear drift", "drift", "Slow groups move at every step. Off: one jump per cycle.")
     with st.popover("More of the recipe", width="stretch"):
         _more_of_the_recipe()
-    _toggle("Linear drift", "drift", "Slow groups move at every step. Off: one jump per cycle.")
 
 
 def _more_of_the_recipe() -> None:
@@ -160,6 +160,8 @@ def _more_of_the_recipe() -> None:
     _number("clip_norm", 0.5, CLIP_HELP, "%.5g", zero="none")
     _toggle("Decay norms and biases", "decay_norms", DECAY_NORMS_HELP)
     _number("accumulate", 1.0, ACCUMULATE_HELP)
+    if st.session_state[state.field_key("base")] == "sgd":
+        _toggle(LABELS["nesterov"], "nesterov", "Looks ahead along the new momentum; for all arms.")
 
 
 def _race() -> None:
@@ -183,8 +185,6 @@ def _race() -> None:
 
 
 def _rarely_changed() -> None:
-    if st.session_state[state.field_key("base")] == "sgd":
-        _toggle(LABELS["nesterov"], "nesterov", "Looks ahead along the new momentum; for all arms.")
     _toggle("Channels last", "channels_last", "Convolution weights and images with the channels innermost in memory.")
     _toggle("Compile", "compile", COMPILE_HELP)
 

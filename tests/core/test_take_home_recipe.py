@@ -74,8 +74,7 @@ def test_with_a_budget_of_seconds_the_lines_follow_the_clock_and_end_with_it() -
     _, loader, names = run(snippet(HEAD_FAST, config))
     assert time.perf_counter() - begun >= 0.2
     assert loader.shown >= 1
-    assert all(group["lr"] < 0.05 for group in names["optimizer"].param_groups)
-    assert names["rates"].get_last_lr() == [0.0, 0.0]  # asked for after the end
+    assert all(group["lr"] < 0.025 for group in names["optimizer"].param_groups)
 
 
 def test_a_divided_batch_is_computed_as_the_race_computes() -> None:
