@@ -118,7 +118,8 @@ class Lane:
                 due.append(self.arm.due())
                 compiling_s += self._compile_step(images, labels)
                 self.timer.start()
-                losses.append(train_step(self.forward, self.arm, images, labels, self._progress(len(losses))))
+                self.arm.set_rates(self._progress(len(losses)))
+                losses.append(train_step(self.forward, self.arm, images, labels))
                 self.timer.stop()
                 if self.timer.trained_s >= most_seconds:
                     break
@@ -204,7 +205,7 @@ class Lane:
         )
 
 
-def train_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tensor, progress: float = 0.0) -> Tensor:
+def train_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tensor) -> Tensor:
     """Take one step of an ordinary training loop and return the minibatch loss, still on the device.
 
     Args:
@@ -212,10 +213,8 @@ def train_step(forward: Forward, arm: ArmOptimizer, images: Tensor, labels: Tens
         arm: the optimiser, its recipe, and what belongs to each of its steps.
         images: normalised, (B, C, H, W).
         labels: int64 (B,).
-        progress: share of the run that is over, which sets the learning rate.
     """
     recipe = arm.recipe
-    arm.set_rates(progress)
     arm.optimizer.zero_grad(set_to_none=True)
     parts = micro_batches(images, labels, recipe.micro_batch_size)
     losses = [gradients(forward, *part, recipe.label_smoothing) for part in parts]
