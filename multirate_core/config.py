@@ -5,34 +5,28 @@ The same objects come from the page, the command line and the store. Standard li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from multirate_core.checks import (
-    require_choice,
-    require_flag,
-    require_number,
-    require_period,
-    require_text,
-    require_whole,
-)
+from multirate_core.checks import require_choice, require_number, require_period, require_text, require_whole
 from multirate_core.errors import ConfigError
+from multirate_core.recipe import BASE_TITLES as BASE_TITLES  # "as": for everybody who imports it from here
+from multirate_core.recipe import MAX_FACTOR as MAX_FACTOR
+from multirate_core.recipe import BaseRule as BaseRule
+from multirate_core.recipe import Execution as Execution
+from multirate_core.recipe import Memory as Memory
+from multirate_core.recipe import Precision as Precision
+from multirate_core.recipe import Recipe as Recipe
+from multirate_core.recipe import Schedule as Schedule
 
 CONFIG_VERSION = 1
 MAX_SEEDS = 100
 MAX_ARMS = 12
-MAX_FACTOR = 1e30  # of lr and weight decay: even times the longest period, 1,000,000, it is a float32
 MAX_LR_FACTOR = 100.0  # of a group: more times lr than that is another recipe
 MAX_PHASES = 20
 
 ArmKind = Literal["sgd", "multirate", "frozen"]
 BadImages = Literal["refuse", "skip"]
-BaseRule = Literal["sgd", "adamw"]
-Precision = Literal["float32", "bf16"]
-Memory = Literal["plain", "lean"]
-
-BASE_TITLES: Mapping[str, str] = {"sgd": "SGD", "adamw": "AdamW"}
 
 
 @dataclass(frozen=True)
@@ -97,73 +91,6 @@ class DataConfig:
             if value is not None:
                 require_whole(name, value, low, high)
         require_choice("bad_images", self.bad_images, get_args(BadImages))
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How every arm trains: the same numbers for all of them.
-
-    Args:
-        lr: per-step size h/k, what the plain base rule would use; > 0 and <= 1e30.
-        momentum: 0 <= momentum < 1, of SGD. AdamW has none: there it must be left as it is, so that no number that
-            somebody chose goes unused.
-        weight_decay: >= 0 and <= 1e30; added to the gradient (L2) by SGD, decoupled with AdamW.
-        batch_size: images per step, >= 1.
-        base: "sgd", or "adamw" with torch's own betas (0.9, 0.999) and eps 1e-8.
-        nesterov: Nesterov momentum; needs SGD and a momentum > 0.
-    """
-
-    lr: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    batch_size: int = 32
-    base: BaseRule = "sgd"
-    nesterov: bool = False
-
-    def __post_init__(self) -> None:
-        require_number("lr", self.lr, above=0.0, most=MAX_FACTOR)
-        require_number("momentum", self.momentum, least=0.0, below=1.0)
-        require_number("weight_decay", self.weight_decay, least=0.0, most=MAX_FACTOR)
-        require_whole("batch_size", self.batch_size, 1, 65_536)
-        require_choice("base", self.base, get_args(BaseRule))
-        require_flag("nesterov", self.nesterov)
-        if self.base == "adamw" and self.momentum != Recipe.momentum:
-            raise ConfigError(
-                f"momentum belongs to SGD, got {self.momentum:g} with the base adamw, which would not use it. "
-                "Leave it out, or choose the base sgd."
-            )
-        if self.nesterov and (self.base == "adamw" or self.momentum == 0):
-            got = "the base adamw" if self.base == "adamw" else "momentum 0"
-            raise ConfigError(f"nesterov needs SGD with a momentum > 0, got {got}. Turn it off, or change the other.")
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How every arm computes: the same method, with other speed, memory and rounding.
-
-    Args:
-        precision: "bf16" runs forward pass and loss under torch's autocast; parameters and updates stay float32.
-        channels_last: convolution weights and images lie with the channels innermost.
-        compile: torch.compile of every lane's network; the time that it takes is no training time.
-        memory: "lean" recomputes the slow part's activations instead of keeping them; only multirate arms keep any
-            that they do not need, so only they look at it.
-    """
-
-    precision: Precision = "float32"
-    channels_last: bool = False
-    compile: bool = False
-    memory: Memory = "plain"
-
-    def __post_init__(self) -> None:
-        require_choice("precision", self.precision, get_args(Precision))
-        require_flag("channels_last", self.channels_last)
-        require_flag("compile", self.compile)
-        require_choice("memory", self.memory, get_args(Memory))
-        if self.compile and self.memory == "lean":
-            raise ConfigError(
-                "memory 'lean' cannot be combined with compile, which decides by itself what it keeps. "
-                "Turn one of them off."
-            )
 
 
 @dataclass(frozen=True)

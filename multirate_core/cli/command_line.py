@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from multirate_core.cli.parser import RECIPE_OPTIONS
 from multirate_core.config import ArmConfig, DataConfig, Execution, GroupSpec, PartitionSpec, RaceConfig
 from multirate_core.partition.phases import write_phases
-from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset
+from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset, usual_preset
 
 PROGRAM = "python -m multirate_core compare"
 
@@ -20,7 +21,7 @@ def command_line(config: RaceConfig, partition_file: str = "partition.json") -> 
         config: of the race; only the arms sgd, multirate and frozen can be named on the command line.
         partition_file: where the partition file was put; named only if patterns after --fast-pattern cannot say it.
     """
-    base = _closest_preset(config)
+    base = usual_preset(config.model.name, config.data.name) or RACE_PRESETS[DEFAULT]
     options = [*_changed(_options(config, base)), *_partition(config, partition_file)]
     words = [word for option, value in options for word in _words(option, str(value))]
     flags = [flag for flag, wanted in _flags(config) if wanted]
@@ -31,15 +32,9 @@ def _flags(config: RaceConfig) -> Iterator[tuple[str, bool]]:
     yield "--download", config.data.download
     yield "--no-drift", any(not arm.drift for arm in config.arms)
     yield "--nesterov", config.recipe.nesterov
+    yield "--no-decay-norms", not config.recipe.decay_norms
     yield "--channels-last", config.execution.channels_last
     yield "--compile", config.execution.compile
-
-
-def _closest_preset(config: RaceConfig) -> RacePreset:
-    for preset in RACE_PRESETS.values():
-        if (preset.model.name, preset.data.name) == (config.model.name, config.data.name):
-            return preset
-    return RACE_PRESETS[DEFAULT]
 
 
 def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, Any]]:
@@ -56,7 +51,7 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
         yield f"--{name.replace('_', '-')}", getattr(config.data, name), getattr(data, name)
     yield "--base", config.recipe.base, base.recipe.base
     usual = base.recipe_for(config.recipe.base)
-    for name in ("lr", "momentum", "weight_decay", "batch_size"):
+    for name in RECIPE_OPTIONS:
         yield f"--{name.replace('_', '-')}", getattr(config.recipe, name), getattr(usual, name)
     for name in ("epochs", "seconds"):
         yield f"--{name}", getattr(config.budget, name), getattr(base.budget, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from argparse import Namespace
 
@@ -58,10 +59,10 @@ def print_presets(_options: Namespace) -> int:
     """Print the whole recipes (--preset) and the partition presets (--fast)."""
     print("recipes, for --preset:")
     for recipe in RACE_PRESETS.values():
-        print(f"  {recipe.name:<16}{recipe.note}")
+        print(textwrap.fill(recipe.note, 118, initial_indent=f"  {recipe.name:<20}", subsequent_indent=" " * 22))
     print("partitions, for --fast:")
     for name, title in PRESETS.items():
-        print(f"  {name:<16}{title}")
+        print(f"  {name:<20}{title}")
     return 0
 
 

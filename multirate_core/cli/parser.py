@@ -13,6 +13,12 @@ from multirate_core.presets import DEFAULT, RACE_PRESETS
 
 PROGRAM = "python -m multirate_core"
 
+# Fields of Recipe that have an option of the same name with a value; the base rule and the flags are beside them.
+RECIPE_OPTIONS = (
+    *("lr", "momentum", "weight_decay", "batch_size"),
+    *("schedule", "warmup", "label_smoothing", "clip_norm", "accumulate"),
+)
+
 COMPARE_EPILOG = """\
 example:
   python -m multirate_core compare --preset digits --fast head --k 5 --seeds 3 --json
@@ -119,6 +125,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--momentum", type=float, metavar="M", help="0 ≤ M < 1, of SGD")
     group.add_argument("--nesterov", action="store_true", help="Nesterov momentum, of SGD")
     group.add_argument("--weight-decay", type=float, metavar="W", help="≥ 0; decoupled with adamw")
+    group.add_argument("--no-decay-norms", action="store_true", help="no weight decay for norms and biases")
+    group.add_argument("--schedule", metavar="NAME", help="of lr: constant (default), cosine, linear or one_cycle")
+    group.add_argument("--warmup", type=float, metavar="SHARE", help="of the run in which lr rises; default 0")
+    group.add_argument("--label-smoothing", type=float, metavar="E", help="0 ≤ E < 1, of the training loss")
+    group.add_argument("--clip-norm", type=float, metavar="N", help="largest norm of a step's gradients; default: none")
+    group.add_argument("--accumulate", type=int, metavar="N", help="divide each batch into N parts, to save memory")
     group.add_argument("--seeds", type=int, default=1, metavar="N", help="run the seeds 0…N−1; default 1")
 
 

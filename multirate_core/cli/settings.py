@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from multirate_core.checks import require_choice, require_number, require_whole
+from multirate_core.cli.parser import RECIPE_OPTIONS
 from multirate_core.config import (
     MAX_LR_FACTOR,
     MAX_SEEDS,
@@ -183,9 +184,9 @@ def _recipe(options: Namespace, chosen: RacePreset) -> Recipe:
     usual = chosen.recipe_for(options.base or chosen.recipe.base)
     if usual.base == "adamw" and options.momentum is not None:
         raise ConfigError("--momentum belongs to SGD, and --base adamw would not use it. Leave one of them out.")
-    names = ("lr", "momentum", "weight_decay", "batch_size")
-    given = _given(options, **{name: name for name in names})
-    return replace(usual, **given, nesterov=options.nesterov or usual.nesterov)
+    given = _given(options, **{name: name for name in RECIPE_OPTIONS})
+    nesterov, decay_norms = options.nesterov or usual.nesterov, usual.decay_norms and not options.no_decay_norms
+    return replace(usual, **given, nesterov=nesterov, decay_norms=decay_norms)
 
 
 def _execution(options: Namespace) -> Execution:

@@ -97,7 +97,7 @@ class SeedRace:
 
     def _score(self, lane: Lane) -> Score:
         """Test a lane; what has to be compiled for it is charged apart."""
-        batch_size = self._config.recipe.batch_size
+        batch_size = self._config.recipe.micro_batch_size
         if self._config.execution.compile:
             with self.timeline.measure(lane.number, "compiling"):
                 lane.compile_evaluation(self._test, batch_size)
@@ -168,7 +168,8 @@ class SeedRace:
     def _divergence(self, lane: Lane) -> str:
         recipe, arm = self._config.recipe, next(arm for arm in self._config.arms if arm.name == lane.name)
         advice = "Try a smaller lr or a smaller k." if arm.kind == "multirate" else "Try a smaller lr."
-        where = f"the loss was not finite at step {lane.steps + 1}, with lr {recipe.lr:g}{_factors(arm)}"
+        lr = f"{'up to ' if recipe.varies_lr else ''}{recipe.lr:g}"
+        where = f"the loss was not finite at step {lane.steps + 1}, with lr {lr}{_factors(arm)}"
         return f"{self._config.title(lane.name)}: {where}. {advice}"
 
     def _done(self, lane: Lane) -> bool:

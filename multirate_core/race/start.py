@@ -62,6 +62,7 @@ def make_lanes(parts: RaceParts, seed_index: int, built: BuiltModel, train: Samp
             order=TrainingOrder(train, batch_size, seed, single),
             randomness=Randomness(seed, parts.device),
             timer=slice_timer(parts.device),
+            budget=config.budget,
         )
         for position, arm in enumerate(config.arms)
         for forward, optimizer in [_copy(parts, built, arm, parts.partitions[position])]
@@ -96,9 +97,11 @@ def _first_step(forward: Forward, arm: ArmOptimizer, inputs: Inputs, labels: Ten
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
+        size = min(len(labels), arm.recipe.micro_batch_size)
         raise ConfigError(
-            f"BatchNorm cannot train on a batch of {len(labels)} where its feature map is one pixel, got images of "
-            f"{' × '.join(map(str, shape_of(inputs)[2:]))}. Use a batch size ≥ 2 or larger images."
+            f"BatchNorm cannot train on a batch of {size} where its feature map is one pixel, got images of "
+            f"{' × '.join(map(str, shape_of(inputs)[2:]))}. Use a batch size ≥ 2 (of each part, where the batch is "
+            "divided) or larger images."
         ) from error
 
 

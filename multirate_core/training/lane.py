@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multirate_core.arms import ArmOptimizer
+from multirate_core.config import Budget
 from multirate_core.training.batches import TrainingOrder
 from multirate_core.training.evaluation import Score, batches_of, evaluate, logits_of, testing
 from multirate_core.training.forward import Forward
+from multirate_core.training.micro_batches import micro_batches
 from multirate_core.training.randomness import Randomness
 from multirate_core.training.samples import Inputs, Samples, device_of
 from multirate_core.training.timers import SliceTimer, SliceTimes
@@ -63,6 +65,7 @@ class Lane:
         order: its walk through the training samples.
         randomness: its random states.
         timer: fits the device.
+        budget: the run, whose share that is over sets the learning rate.
     """
 
     number: int
@@ -72,6 +75,7 @@ class Lane:
     order: TrainingOrder
     randomness: Randomness
     timer: SliceTimer
+    budget: Budget
     steps: int = 0
     train_seconds: float = 0.0
     _first_step_s: float = 0.0
@@ -115,6 +119,7 @@ class Lane:
                 due.append(self.arm.due())
                 compiling_s += self._compile_step(inputs, labels)
                 self.timer.start()
+                self.arm.set_rates(self._progress(len(losses)))
                 losses.append(train_step(self.forward, self.arm, inputs, labels))
                 self.timer.stop()
                 if self.timer.trained_s >= most_seconds:
@@ -151,7 +156,21 @@ class Lane:
         if calls is None:
             return 0.0
         self.arm.optimizer.zero_grad(set_to_none=True)  # the step's own flags
-        return calls.compile_for(inputs, partial(gradients, self.forward, inputs, labels))
+        parts = micro_batches(inputs, labels, self.arm.recipe.micro_batch_size)
+        return sum(calls.compile_for(part.inputs, partial(gradients, self.forward, *part)) for part in parts)
+
+    def _progress(self, taken: int) -> float:
+        """Return the share of the run that is over before the next step.
+
+        Where the clock is read only at the end of a piece, the steps of the piece count with the mean so far.
+
+        Args:
+            taken: steps of this piece so far; `steps` and `train_seconds` do not count them yet.
+        """
+        if self.budget.seconds is None:
+            return (self.steps + taken) / ((self.budget.epochs or 1) * self.order.steps_per_epoch)
+        spent = self.timer.trained_s if self.timer.live else taken * (self.step_s or 0.0)
+        return (self.train_seconds + spent) / self.budget.seconds
 
     def _planned(self, most_steps: int, most_seconds: float) -> int:
         """Return how many steps fit into the seconds, at least 1; a live timer stops by itself."""
@@ -192,20 +211,26 @@ def train_step(forward: Forward, arm: ArmOptimizer, inputs: Inputs, labels: Tens
 
     Args:
         forward: of the network that the optimiser trains.
-        arm: the optimiser, and what follows each of its steps.
+        arm: the optimiser, its recipe, and what belongs to each of its steps.
         inputs: of one batch, as `Samples.batch` gives them.
         labels: int64 (B,).
     """
+    recipe = arm.recipe
     arm.optimizer.zero_grad(set_to_none=True)
-    loss = gradients(forward, inputs, labels)
+    parts = micro_batches(inputs, labels, recipe.micro_batch_size)
+    losses = [gradients(forward, *part, recipe.label_smoothing) for part in parts]
+    if recipe.clip_norm is not None:
+        nn.utils.clip_grad_norm_(forward.model.parameters(), recipe.clip_norm)
     arm.optimizer.step()
     arm.after_step()
-    return loss
+    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
 
-def gradients(forward: Forward, inputs: Inputs, labels: Tensor) -> Tensor:
-    """Add the gradients of the mean cross-entropy to the parameters, and return it."""
+def gradients(forward: Forward, inputs: Inputs, labels: Tensor, share: float = 1.0, smoothing: float = 0.0) -> Tensor:
+    """Add the gradients of the mean cross-entropy, times a share, to the parameters, and return it."""
     with forward.computing(device_of(inputs)):
-        loss = functional.cross_entropy(forward(inputs), labels)
+        loss = functional.cross_entropy(forward(inputs), labels, label_smoothing=smoothing)
+    if share != 1.0:
+        loss = loss * share
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()

@@ -6,7 +6,7 @@ Pure: no streamlit. A link holds only what differs from the defaults; what it sa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
 from multirate_core.checks import require_whole
@@ -23,17 +23,19 @@ from multirate_core.config import (
     Precision,
     RaceConfig,
     Recipe,
+    Schedule,
 )
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
 from multirate_core.models.catalog import MODELS
-from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset
+from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset, usual_preset
 
 ARM_KINDS = ("sgd", "multirate", "frozen")
 BUDGETS = ("epochs", "seconds")
 WEIGHTS = ("pretrained", "none", "file")
 AXES = ("seconds", "steps", "epochs")
 BASES = get_args(BaseRule)
+SCHEDULES = get_args(Schedule)
 PRECISIONS = get_args(Precision)
 MEMORIES = get_args(Memory)
 MAX_LINK_VALUE = 4_000
@@ -72,6 +74,12 @@ class Settings:
     batch_size: int = _DEFAULT.recipe.batch_size
     base: str = "sgd"
     nesterov: bool = False
+    schedule: str = _DEFAULT.recipe.schedule
+    warmup: float = _DEFAULT.recipe.warmup
+    label_smoothing: float = _DEFAULT.recipe.label_smoothing
+    clip_norm: float = _DEFAULT.recipe.clip_norm or 0.0
+    decay_norms: bool = _DEFAULT.recipe.decay_norms
+    accumulate: int = _DEFAULT.recipe.accumulate
     drift: bool = True
     seeds: int = 1
     arms: tuple[str, ...] = ("sgd", "multirate")
@@ -97,6 +105,11 @@ LABELS = {
     "weight_decay": "Weight decay",
     "batch_size": "Batch size",
     "nesterov": "Nesterov momentum",
+    "schedule": "Learning-rate schedule",
+    "warmup": "Warm-up, share of the run",
+    "label_smoothing": "Label smoothing",
+    "clip_norm": "Largest gradient norm",
+    "accumulate": "Micro-batches per step",
     "memory": "Memory of multirate",
     "seeds": "Seeds",
     "threads": "CPU threads",
@@ -111,11 +124,17 @@ def in_words_of_the_page(problem: str) -> str:
 
 def advice(model: str, data: str, base: str) -> dict[str, Any]:
     """Return what is usual for a network, a data set and a base rule, by the names of Settings."""
-    same = [known for known in RACE_PRESETS.values() if (known.model.name, known.data.name) == (model, data)]
-    known = same[0] if same else _USUAL
-    recipe = asdict(known.recipe_for(base))  # type: ignore[arg-type]  # Recipe checks it
-    usual = {name: recipe[name] for name in ("lr", "momentum", "weight_decay", "batch_size")}
-    return {**usual, "epochs": known.budget.epochs or 1, "train_images": known.data.train_images or 0}
+    known = usual_preset(model, data) or _USUAL
+    recipe = _of_recipe(known.recipe_for(base))  # type: ignore[arg-type]  # Recipe checks it
+    del recipe["base"], recipe["nesterov"]  # what was chosen, and what the page keeps for SGD
+    return {**recipe, "epochs": known.budget.epochs or 1, "train_images": known.data.train_images or 0}
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, Any]:
+    """Return a recipe by the names of Settings, with the types that the widgets need."""
+    numbers = ("lr", "momentum", "weight_decay", "warmup", "label_smoothing")
+    floats = {name: float(getattr(recipe, name)) for name in numbers}
+    return {**asdict(recipe), **floats, "clip_norm": float(recipe.clip_norm or 0.0)}
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:
@@ -163,6 +182,12 @@ LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "batch_size": ("bs", int),
     "base": ("base", _choice(*BASES)),
     "nesterov": ("nest", _flag),
+    "schedule": ("sched", _choice(*SCHEDULES)),
+    "warmup": ("warm", float),
+    "label_smoothing": ("smooth", float),
+    "clip_norm": ("clip", float),
+    "decay_norms": ("dn", _flag),
+    "accumulate": ("acc", int),
     "drift": ("drift", _flag),
     "seeds": ("n", int),
     "arms": ("arms", _arms),
@@ -275,12 +300,7 @@ def from_race(config: RaceConfig) -> Settings:
         budget="seconds" if config.budget.epochs is None else "epochs",
         epochs=config.budget.epochs or Settings.epochs,
         seconds=float(config.budget.seconds or Settings.seconds),
-        lr=float(config.recipe.lr),
-        momentum=float(config.recipe.momentum),
-        weight_decay=float(config.recipe.weight_decay),
-        batch_size=config.recipe.batch_size,
-        base=config.recipe.base,
-        nesterov=config.recipe.nesterov,
+        **_of_recipe(config.recipe),
         drift=all(arm.drift for arm in config.arms),
         seeds=len(config.seeds),
         arms=tuple(arm.kind for arm in config.arms if arm.name == arm.kind),
@@ -316,12 +336,11 @@ def data_config(settings: Settings) -> DataConfig:
 
 def _recipe(settings: Settings) -> Recipe:
     """Return the recipe; momentum and Nesterov are fields of SGD, which the page hides and keeps for AdamW."""
-    if settings.base == "sgd":
-        momentum, nesterov = settings.momentum, settings.nesterov
-    else:
-        momentum, nesterov = Recipe.momentum, False
-    base: Any = settings.base  # Recipe checks it
-    return Recipe(settings.lr, momentum, settings.weight_decay, settings.batch_size, base, nesterov)
+    own = {item.name: getattr(settings, item.name) for item in fields(Recipe)}
+    if settings.base != "sgd":
+        own.update(momentum=Recipe.momentum, nesterov=False)
+    own["clip_norm"] = settings.clip_norm or None
+    return Recipe(**own)
 
 
 def _execution(settings: Settings) -> Execution:

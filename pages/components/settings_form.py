@@ -40,6 +40,17 @@ MEMORY_HELP = """Lean: on the steps that need the slow part's gradients, its act
 kept. The same numbers, less memory, a little more time."""
 COMPILE_HELP = """torch.compile of every arm's network. Compiling takes seconds to minutes per arm, none of them
 training seconds; it needs a C++ compiler on the server."""
+SCHEDULE_TITLES = {"constant": "Constant", "cosine": "Cosine", "linear": "Linear to 0", "one_cycle": "One cycle"}
+SCHEDULE_HELP = """How the learning rate goes over the run, the same for all arms; the one above is its largest. With a
+budget in seconds the run is each arm's own training seconds, so every arm's schedule ends when its budget does."""
+WARM_UP_HELP = """The learning rate rises in a straight line from a hundredth. One cycle has its own rise: 0 is its
+usual 0.3."""
+SMOOTHING_HELP = "Of the training loss only: tests have the plain cross-entropy."
+CLIP_HELP = """Clips the gradients of a step by their norm, taken over all that there are: on most of multirate's steps
+those of the fast groups alone. What slow groups hold is not clipped again."""
+DECAY_NORMS_HELP = "Off: parameters of one dimension are left without weight decay."
+ACCUMULATE_HELP = """Each batch goes through the network in so many parts: less memory, and the same step but for
+rounding and BatchNorm, which sees one part at a time."""
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
@@ -163,7 +174,20 @@ def _recipe() -> None:
         _number("momentum", 0.05, None, "%.8g")
     _number("weight_decay", 0.0001, None if sgd else "Decoupled: it is not part of the gradient.", "%.5g")
     _number("batch_size", 8.0)
+    _select(LABELS["schedule"], "schedule", SCHEDULE_TITLES, help=SCHEDULE_HELP)
     _toggle("Linear drift", "drift", "Slow groups move at every step. Off: one jump per cycle.")
+    with st.popover("More of the recipe", width="stretch"):
+        _more_of_the_recipe()
+
+
+def _more_of_the_recipe() -> None:
+    _number("warmup", 0.05, WARM_UP_HELP, "%.5g")
+    _number("label_smoothing", 0.05, SMOOTHING_HELP, "%.5g")
+    _number("clip_norm", 0.5, CLIP_HELP, "%.5g", zero="none")
+    _toggle("Decay norms and biases", "decay_norms", DECAY_NORMS_HELP)
+    _number("accumulate", 1.0, ACCUMULATE_HELP)
+    if st.session_state[state.field_key("base")] == "sgd":
+        _toggle(LABELS["nesterov"], "nesterov", "Looks ahead along the new momentum; for all arms.")
 
 
 def _race() -> None:
@@ -187,8 +211,6 @@ def _race() -> None:
 
 
 def _rarely_changed() -> None:
-    if st.session_state[state.field_key("base")] == "sgd":
-        _toggle(LABELS["nesterov"], "nesterov", "Looks ahead along the new momentum; for all arms.")
     _toggle("Channels last", "channels_last", "Convolution weights and images with the channels innermost in memory.")
     _toggle("Compile", "compile", COMPILE_HELP)
 
@@ -199,12 +221,13 @@ def _devices() -> list[str]:
     return list(dict.fromkeys(["auto", *(devices_if_known() or ("cpu",)), chosen]))
 
 
-def _select(label: str, name: str, titles: dict[str, str], on_change: object = None) -> None:
+def _select(label: str, name: str, titles: dict[str, str], on_change: object = None, help: str | None = None) -> None:
     st.selectbox(
         label,
         list(titles),
         format_func=lambda key: titles[key],
         key=state.field_key(name),
+        help=help,
         on_change=on_change,  # type: ignore[arg-type]
         persist_state="session",
     )

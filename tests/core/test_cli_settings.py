@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from multirate_core.cli.command_line import PROGRAM, command_line
 from multirate_core.cli.parser import make_parser
 from multirate_core.cli.program import main
 from multirate_core.cli.settings import race_config
-from multirate_core.config import Budget, Execution, GroupSpec, PartitionSpec, RaceConfig, Rule
+from multirate_core.config import Budget, Execution, GroupSpec, PartitionSpec, RaceConfig, Recipe, Rule
 from multirate_core.layers import describe
 from multirate_core.partition import files
 from multirate_core.presets import RACE_PRESETS
@@ -93,6 +94,33 @@ def test_base_rule_rates_and_ways_of_computing_are_options() -> None:
     assert config_of("--base adamw --lr 0.3").recipe.lr == 0.3
 
 
+def test_the_whole_recipe_is_options() -> None:
+    recipe = config_of(
+        "--schedule linear --warmup 0.1 --label-smoothing 0.2 --clip-norm 2 --no-decay-norms --accumulate 3"
+    ).recipe
+    assert recipe == replace(
+        RACE_PRESETS["digits"].recipe,
+        schedule="linear",
+        warmup=0.1,
+        label_smoothing=0.2,
+        clip_norm=2.0,
+        decay_norms=False,
+        accumulate=3,
+    )
+
+
+def test_the_papers_recipes_say_what_is_certain_of_them() -> None:
+    for name, model, data in (
+        ("resnet50-cifar100", "resnet50", "cifar100"),
+        ("resnet34-cifar10", "resnet34", "cifar10"),
+    ):
+        preset = RACE_PRESETS[name]
+        assert (preset.model.name, preset.model.weights, preset.data.name) == (model, "pretrained", data)
+        assert (preset.fast, preset.k, preset.budget) == ("head", 5, Budget(epochs=50))
+        assert preset.recipe == Recipe(lr=0.001, momentum=0.9, batch_size=128)
+        assert all(words in preset.note.lower() for words in ("not verified", "unknown", "lr"))
+
+
 def test_rates_from_the_command_line_go_to_the_slow_groups_of_a_file(tmp_path: Path) -> None:
     groups = (GroupSpec("now", 1, 3.0), GroupSpec("soon", 2), GroupSpec("late", 8, 0.1, ((1, 1),)))
     file = tmp_path / "three.json"
@@ -124,6 +152,8 @@ def test_preset_names_may_have_hyphens_and_last_n_takes_a_number() -> None:
         "--train-images 50 --image-size 40 --num-classes 11 --bad-images skip --batch-size 5",
         "--base adamw --precision bf16 --channels-last --memory lean --k-phases 1:2,2:0.5 --slow-lr-factor 0.5",
         "--nesterov --compile --lr 0.2 --fast last_block_head --k-phases 3:1",
+        "--schedule cosine --warmup 0.05 --label-smoothing 0.1 --clip-norm 1.5 --accumulate 4 --weight-decay 0.1",
+        "--schedule one_cycle --seconds 9 --no-decay-norms --base adamw",
     ],
 )
 def test_the_command_line_of_a_configuration_makes_the_same_configuration(words: str, tmp_path: Path) -> None:
@@ -164,6 +194,14 @@ BAD = {
     "--slow-lr-factor 0.5 --arms sgd": "--slow-lr-factor is for multirate arms",
     "--k-phases 2:1 --arms sgd,frozen": "--k-phases is for multirate arms",
     "--memory lean --arms sgd": "--memory lean is for multirate arms",
+    "--schedule step": "schedule must be one of constant, cosine, linear, one_cycle, got 'step'",
+    "--warmup 1": "warmup",
+    "--warmup 500": "warmup must be a finite number ≥ 0 and < 1",
+    "--label-smoothing 1": "label_smoothing",
+    "--clip-norm 0": "clip_norm must be a finite number > 0",
+    "--accumulate 0": "accumulate",
+    "--accumulate 17": "at most the batch size",
+    "--accumulate 1.5": "--accumulate",
     "--k 0": "period",
     "--k 2.5": "--k",
     "--lr 0": "lr",

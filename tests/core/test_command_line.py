@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,6 +28,7 @@ from multirate_core.config import (
     RaceConfig,
     Recipe,
     Rule,
+    Schedule,
 )
 from multirate_core.data.catalog import DATASETS
 from multirate_core.layers import describe
@@ -106,6 +108,15 @@ RECIPES = (
     RECIPES
     | st.builds(Recipe, lr=st.sampled_from([0.001, 0.01, 3.0]), base=st.just("adamw"), weight_decay=st.floats(0, 1))
     | st.just(Recipe(nesterov=True))
+    | st.builds(
+        Recipe,
+        schedule=st.sampled_from(get_args(Schedule)),
+        warmup=st.floats(0, 1, exclude_max=True),
+        label_smoothing=st.floats(0, 1, exclude_max=True),
+        clip_norm=st.none() | st.floats(0, MAX_FACTOR, exclude_min=True),
+        decay_norms=st.booleans(),
+        accumulate=st.integers(1, 32),
+    )
 )
 EXECUTIONS = st.sampled_from([Execution(), Execution("bf16", True, True), Execution(memory="lean")])
 BUDGETS = st.builds(Budget, epochs=st.integers(1, 100_000)) | st.builds(
@@ -179,6 +190,14 @@ def test_base_rule_rates_and_computing_stand_in_the_line_and_only_what_differs()
         f"{PROGRAM} --preset digits --base adamw --precision bf16 --memory lean --arms sgd,multirate "
         "--fast-pattern fc --k 5 --k-phases 1:2,2:0.5 --slow-lr-factor 0.25 --channels-last --json"
     )
+
+
+def test_the_papers_network_and_data_are_named_in_full_whatever_their_preset_says() -> None:
+    data = DataConfig("cifar100", "/data")  # the preset has larger images
+    config = config_with(preset("head", glyph_tree(), 5), model=ModelConfig("resnet50", "none"), data=data)
+    options = make_parser().parse_args(words(command_line(config)))
+    assert data_config(options, race_preset(options.preset)) == data
+    assert options.epochs == config.budget.epochs
 
 
 def test_what_the_preset_says_already_is_left_out() -> None:

@@ -71,6 +71,13 @@ def test_numbers_out_of_range_are_refused_by_name() -> None:
         (lambda: Recipe(lr=1e39), "lr must be a finite number > 0 and ≤ 1e\\+30, got 1e\\+39"),
         (lambda: Recipe(weight_decay=1e39), "weight_decay"),
         (lambda: Recipe(batch_size=0), "batch_size"),
+        (lambda: Recipe(warmup=1.0), "warmup must be a finite number ≥ 0 and < 1, got 1.0"),
+        (lambda: Recipe(warmup=-0.1), "warmup"),
+        (lambda: Recipe(label_smoothing=1.0), "label_smoothing must be a finite number ≥ 0 and < 1, got 1.0"),
+        (lambda: Recipe(clip_norm=0.0), "clip_norm must be a finite number > 0"),
+        (lambda: Recipe(clip_norm=math.inf), "clip_norm"),
+        (lambda: Recipe(accumulate=0), "accumulate must be a whole number from 1"),
+        (lambda: Recipe(accumulate=2.0), "accumulate"),  # type: ignore[arg-type]
         (lambda: Budget(epochs=0), "epochs"),
         (lambda: Budget(seconds=0.0), "seconds"),
         (lambda: DataConfig(image_size=4), "image_size"),
@@ -97,7 +104,9 @@ OLD_JSON = (
 def test_a_configuration_stored_before_is_read_with_the_usual_values_for_what_is_new() -> None:
     assert from_json(OLD_JSON) == RaceConfig((SGD, MULTIRATE), recipe=Recipe(0.02, 0.8))
     assert from_json(OLD_JSON).execution == Execution("float32", False, False, "plain")
-    assert from_json(OLD_JSON).recipe.base == "sgd"
+    recipe = from_json(OLD_JSON).recipe
+    assert (recipe.base, recipe.schedule, recipe.warmup, recipe.label_smoothing) == ("sgd", "constant", 0.0, 0.0)
+    assert (recipe.clip_norm, recipe.decay_norms, recipe.accumulate) == (None, True, 1)
 
 
 def test_base_rule_rates_and_ways_of_computing_come_back_from_json() -> None:
@@ -105,7 +114,15 @@ def test_base_rule_rates_and_ways_of_computing_come_back_from_json() -> None:
     split = PartitionSpec((GroupSpec("fast", 1, 2.0), slow), (Rule("fc", "fast"), Rule("*", "slow")))
     config = RaceConfig(
         (SGD, ArmConfig("multirate", "multirate", split)),
-        recipe=Recipe(base="adamw"),
+        recipe=Recipe(
+            base="adamw",
+            schedule="one_cycle",
+            warmup=0.1,
+            label_smoothing=0.2,
+            clip_norm=1.5,
+            decay_norms=False,
+            accumulate=4,
+        ),
         execution=Execution("bf16", True, True),
     )
     assert from_json(to_json(config)) == config
@@ -119,6 +136,12 @@ def test_rates_and_ways_of_computing_that_cannot_be_are_refused_in_words() -> No
         (lambda: Recipe(base="adamw", nesterov=True), "nesterov needs SGD with a momentum > 0, got the base adamw"),
         (lambda: Recipe(momentum=0.0, nesterov=True), "nesterov needs SGD with a momentum > 0, got momentum 0"),
         (lambda: Recipe(nesterov=1), "nesterov must be True or False"),
+        (lambda: Recipe(schedule="step"), "schedule must be one of constant, cosine, linear, one_cycle, got 'step'"),
+        (lambda: Recipe(decay_norms=0), "decay_norms must be True or False"),
+        (
+            lambda: Recipe(batch_size=8, accumulate=9),
+            "at most the batch size, which it divides, got 9 for a batch of 8",
+        ),
         (lambda: Execution("fp16"), "precision must be one of float32, bf16, got 'fp16'"),
         (lambda: Execution(channels_last=1), "channels_last must be True or False"),
         (lambda: Execution(compile="yes"), "compile must be True or False"),
@@ -139,6 +162,11 @@ def test_rates_and_ways_of_computing_that_cannot_be_are_refused_in_words() -> No
     ):
         with pytest.raises(ConfigError, match=words):
             make()
+
+
+def test_the_parts_of_a_batch_are_as_large_as_its_largest_one() -> None:
+    sizes = [Recipe(batch_size=16, accumulate=parts).micro_batch_size for parts in (1, 2, 3, 5, 16)]
+    assert sizes == [16, 8, 6, 4, 1]
 
 
 def test_the_plain_arm_is_called_by_its_base_rule() -> None:

@@ -76,10 +76,11 @@ class WideNet(nn.Module):
         return logits
 
 
-def wide_lanes(**execution: Any) -> list[Lane]:
+def wide_lanes(recipe: Recipe | None = None, **execution: Any) -> list[Lane]:
     torch.manual_seed(1)
     built = BuiltModel(WideNet(), ("head",), (0.5,), (0.25,), ())
-    config = tiny_config(*ALL_ARMS, execution=Execution(**execution))
+    chosen = recipe or Recipe(lr=0.02, batch_size=16)
+    config = tiny_config(*ALL_ARMS, execution=Execution(**execution), recipe=chosen)
     partitions = resolve_partitions(config, built.module)
     parts = RaceParts(config, lambda _: built, tiny_split(), partitions, CPU)
     return make_lanes(parts, 0, built, images(config.execution.channels_last))
@@ -97,11 +98,12 @@ def test_every_arm_has_the_races_memory_format_before_and_after_steps(wanted: bo
 
 
 def test_lean_memory_changes_the_multirate_arms_only_and_no_number() -> None:
-    plain, lean = wide_lanes(), wide_lanes(memory="lean")
-    wrapped = [any("forward" in module.__dict__ for module in lane.model.modules()) for lane in lean]
-    assert wrapped == [False, True, False]
-    for one, other in zip(plain, lean, strict=True):
-        assert list(one.train(9, 60.0).loss) == list(other.train(9, 60.0).loss)
+    for recipe in (None, Recipe(lr=0.02, batch_size=16, accumulate=2, clip_norm=0.5, schedule="cosine")):
+        plain, lean = wide_lanes(recipe), wide_lanes(recipe, memory="lean")
+        wrapped = [any("forward" in module.__dict__ for module in lane.model.modules()) for lane in lean]
+        assert wrapped == [False, True, False]
+        for one, other in zip(plain, lean, strict=True):
+            assert list(one.train(9, 60.0).loss) == list(other.train(9, 60.0).loss)
 
 
 def test_lean_memory_without_any_blocks_is_refused_in_words() -> None:
@@ -190,6 +192,17 @@ def test_every_lane_compiles_one_graph_per_kind_of_step_and_shape_and_no_more() 
         assert graphs() - before == len(kinds) + 1, lane.name
         assert lane.forward.calls is not None
         assert lane.forward.calls.graphs == len(kinds) + 1
+
+
+@pytest.mark.usefixtures("quick_compiler")
+def test_a_batch_in_parts_needs_graphs_for_the_sizes_of_its_parts_and_has_the_same_losses() -> None:
+    recipe = Recipe(lr=0.02, batch_size=16, accumulate=2, label_smoothing=0.1, clip_norm=0.5, schedule="cosine")
+    plain, compiled = lanes_of(SGD, MULTIRATE, recipe=recipe), lanes_of(SGD, MULTIRATE, recipe=recipe, compile=True)
+    for one, other in zip(plain, compiled, strict=True):
+        before, first, second = graphs(), one.train(12, 60.0), other.train(12, 60.0)
+        assert list(second.loss) == pytest.approx(list(first.loss), rel=1e-4)
+        # Parts of 8 at both kinds of steps; the epoch's last batch, of two fives, comes at a fast step only.
+        assert graphs() - before == {"sgd": 2, "multirate": 3}[other.name]
 
 
 @pytest.mark.usefixtures("quick_compiler")

@@ -171,6 +171,25 @@ def test_groups_that_no_pattern_leads_to_are_not_named_with_the_arms() -> None:
     assert arms_text(race) == "multirate (1)"
 
 
+def test_a_result_says_what_was_on_in_the_recipe_and_nothing_of_what_was_not() -> None:
+    recipe = Recipe(
+        **{"schedule": "cosine", "warmup": 0.05, "label_smoothing": 0.1, "clip_norm": 2.0, "weight_decay": 0.01},
+        **{"decay_norms": False, "accumulate": 4},
+    )
+    start = "Glyph net on Handwritten digits, 5 epochs"
+    assert setting_text(dataclasses.replace(config(), recipe=recipe), "sgd") == (
+        f"{start}, cosine schedule, warm-up over 5 %, label smoothing 0.1, gradients clipped at 2, "
+        "no decay of norms and biases, 4 micro-batches per step"
+    )
+    for words, changes in (
+        ("lr linear to 0", {"schedule": "linear"}),
+        ("one-cycle schedule", {"schedule": "one_cycle"}),
+        ("warm-up over 2.5 %", {"warmup": 0.025}),
+    ):
+        assert setting_text(dataclasses.replace(config(), recipe=Recipe(**changes)), "sgd") == f"{start}, {words}"
+    assert setting_text(dataclasses.replace(config(), recipe=Recipe(decay_norms=False)), "sgd") == start
+
+
 def test_names_that_no_catalog_knows_are_kept() -> None:
     race = dataclasses.replace(config(), model=ModelConfig("mine"), data=DataConfig("yours"))
     assert setting_text(race, "sgd") == "mine on yours, 5 epochs"

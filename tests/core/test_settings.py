@@ -24,6 +24,7 @@ from pages.components.settings import (
     MAX_LINK_VALUE,
     MEMORIES,
     PRECISIONS,
+    SCHEDULES,
     WEIGHTS,
     Settings,
     advice,
@@ -70,11 +71,23 @@ ALL_SETTINGS = st.builds(
     axis=st.sampled_from(AXES),
     base=st.sampled_from(BASES),
     nesterov=st.booleans(),
+    schedule=st.sampled_from(SCHEDULES),
+    warmup=finite(0, 1, exclude_max=True),
+    label_smoothing=finite(0, 1, exclude_max=True),
+    clip_norm=st.just(0.0) | finite(0, 1e30, exclude_min=True),
+    decay_norms=st.booleans(),
+    accumulate=st.integers(1, 9),
     precision=st.sampled_from(PRECISIONS),
     memory=st.sampled_from(MEMORIES),
     channels_last=st.booleans(),
     compile=st.booleans(),
-).filter(lambda one: not (one.compile and one.memory == "lean") and not (one.nesterov and one.momentum == 0))
+).filter(
+    lambda one: (
+        not (one.compile and one.memory == "lean")
+        and not (one.nesterov and one.momentum == 0)
+        and one.accumulate <= one.batch_size
+    )
+)
 
 
 def test_the_default_settings_need_no_link_and_make_the_default_race() -> None:
@@ -138,6 +151,18 @@ def test_adamw_takes_neither_momentum_nor_nesterov_and_they_are_kept_for_sgd() -
     assert (back.recipe.momentum, back.recipe.nesterov) == (0.3, True)
 
 
+def test_the_whole_recipe_reaches_the_race_and_0_is_no_clipping() -> None:
+    one = Settings(schedule="cosine", warmup=0.1, label_smoothing=0.2, clip_norm=1.5, decay_norms=False, accumulate=4)
+    recipe = race_config(one, BOARD, {}).recipe
+    assert (recipe.schedule, recipe.warmup, recipe.label_smoothing) == ("cosine", 0.1, 0.2)
+    assert (recipe.clip_norm, recipe.decay_norms, recipe.accumulate) == (1.5, False, 4)
+    assert to_link(one) == {
+        **{"sched": "cosine", "warm": "0.1", "smooth": "0.2"},
+        **{"clip": "1.5", "dn": "0", "acc": "4"},
+    }
+    assert race_config(Settings(), BOARD, {}).recipe.clip_norm is None
+
+
 def test_ways_of_computing_reach_the_race() -> None:
     one = Settings(precision="bf16", channels_last=True, compile=True)
     assert race_config(one, BOARD, {}).execution == Execution("bf16", True, True)
@@ -182,6 +207,11 @@ def test_a_path_is_forgotten_by_data_that_need_none() -> None:
         ({"nesterov": True, "momentum": 0.0}, "nesterov needs SGD with a momentum > 0"),
         ({"compile": True, "memory": "lean"}, "memory 'lean' cannot be combined with compile"),
         ({"base": "adam"}, "base must be one of sgd, adamw"),
+        ({"schedule": "step"}, "schedule must be one of constant, cosine, linear, one_cycle"),
+        ({"warmup": 1.0}, "warmup must be a finite number ≥ 0 and < 1"),
+        ({"label_smoothing": -0.1}, "label_smoothing must be a finite number ≥ 0 and < 1"),
+        ({"clip_norm": -1.0}, "clip_norm must be a finite number > 0"),
+        ({"accumulate": 17}, "accumulate must be at most the batch size, which it divides, got 17"),
     ],
 )
 def test_a_race_that_cannot_be_is_refused_in_words(wrong: dict[str, Any], words: str) -> None:
@@ -206,6 +236,7 @@ def test_a_pinned_partition_called_like_an_arm_is_refused() -> None:
         *(("n", "0"), ("n", "1000000000"), ("n", "9" * 3999), ("arms", "sgd,adam"), ("arms", "sgd,sgd")),
         *(("dev", "tpu"), ("dev", "cuda:x"), ("th", "-3"), ("x", "wall"), ("drift", "yes"), ("bad", "ignore")),
         *(("base", "adam"), ("nest", "yes"), ("prec", "fp16"), ("mem", "small"), ("cl", "2"), ("comp", "on")),
+        *(("sched", "step"), ("warm", "1"), ("smooth", "nan"), ("clip", "-1"), ("dn", "no"), ("acc", "17")),
         *(("dp", "x" * (MAX_LINK_VALUE + 1)), ("wp", "/" * 100_000), ("m", "x" * 1_000_000)),
     ],
 )
@@ -247,7 +278,12 @@ def test_the_usual_recipe_is_that_of_the_preset_or_a_gentle_one() -> None:
     fashion = RACE_PRESETS["fashion"]
     found = advice("resnet18", "fashion_mnist", "sgd")
     assert (found["lr"], found["epochs"]) == (fashion.recipe.lr, fashion.budget.epochs)
+    assert (found["schedule"], found["clip_norm"], found["accumulate"]) == ("constant", 0.0, 1)
     found = advice("vit_b_16", "cifar100", "sgd")
     assert (found["lr"], found["epochs"], found["train_images"]) == (0.005, 3, 0)
     for model, data, lr in (("glyph_net", "digits", 0.001), ("vit_b_16", "cifar100", 0.0001)):
         assert advice(model, data, "adamw")["lr"] == lr
+
+
+def test_nobody_gets_hours_of_a_papers_recipe_without_asking_for_it() -> None:
+    assert (advice("resnet50", "cifar100", "sgd")["epochs"], advice("resnet34", "cifar10", "sgd")["epochs"]) == (3, 3)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from multirate_core.config import BASE_TITLES, ArmConfig, GroupSpec, PartitionSpec, RaceConfig
+from multirate_core.config import BASE_TITLES, ArmConfig, GroupSpec, PartitionSpec, RaceConfig, Recipe
 from multirate_core.config_json import to_dict
 from multirate_core.data.catalog import DATASETS
 from multirate_core.events import Evaluated
@@ -25,6 +25,7 @@ OUTCOME_WORDS = {
     "failed": "failed",
     "lost": "lost: its worker died",
 }
+SCHEDULE_WORDS = {"cosine": "cosine schedule", "linear": "lr linear to 0", "one_cycle": "one-cycle schedule"}
 MOST_PATTERNS = 3  # of a group that are named
 _REST = "everything else"  # what the pattern "*" says, as the last rule
 CURVE_COLUMNS = ("race", "lane", "seed", "arm", "step", "epoch", "train_seconds", "accuracy", "loss", "reason")
@@ -99,12 +100,25 @@ def _ways(config: RaceConfig, arms: Sequence[ArmConfig]) -> list[str]:
     ways = {
         BASE_TITLES[recipe.base]: recipe.base != "sgd",
         "Nesterov": recipe.nesterov,
+        **_recipe_in_words(recipe),
         execution.precision: execution.precision != "float32",
         "channels last": execution.channels_last,
         "compiled": execution.compile,
         "lean": lean,
     }
     return [words for words, used in ways.items() if used]
+
+
+def _recipe_in_words(recipe: Recipe) -> dict[str, bool]:
+    """Return what a recipe has beside its base rule, each with whether it has it."""
+    return {
+        SCHEDULE_WORDS.get(recipe.schedule, ""): recipe.schedule != "constant",
+        f"warm-up over {100 * recipe.warmup:.3g} %": recipe.warmup > 0,
+        f"label smoothing {recipe.label_smoothing:g}": recipe.label_smoothing > 0,
+        f"gradients clipped at {recipe.clip_norm or 0:g}": recipe.clip_norm is not None,
+        "no decay of norms and biases": recipe.weight_decay > 0 and not recipe.decay_norms,
+        f"{recipe.accumulate} micro-batches per step": recipe.accumulate > 1,
+    }
 
 
 def fast_text(config: RaceConfig) -> str:
