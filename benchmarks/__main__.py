@@ -20,6 +20,7 @@ NAMES = (
     "memory",
     "ddp_bytes",
     "from_scratch",
+    "fuzz_uploads",
 )
 REST_S = 5.0  # between two benchmarks, so that the processes of one have ended before the next one looks around
 

@@ -24,6 +24,7 @@ TITLES = {
     "memory": "Memory",
     "ddp_bytes": "Data-parallel training",
     "from_scratch": "Training from scratch: random subgroups and two copies",
+    "fuzz_uploads": "Damaged uploads",
 }
 HEAD = """\
 # Measurements

@@ -6,7 +6,11 @@ import io
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from multirate_core.data.uploads import UploadLimits, unpack_images
+
+LIMITS = UploadLimits()
 CLASSES = ("cat/1.png", "cat/2.png", "dog/1.jpg", "dog/2.jpg")
 
 
@@ -60,3 +64,16 @@ def patched(data: bytes, at: int, form: str, *values: int | bytes) -> bytes:
     changed = bytearray(data)
     struct.pack_into(form, changed, at, *values)
     return bytes(changed)
+
+
+def unpack(data: bytes, limits: UploadLimits = LIMITS, name: str = "pets.zip") -> Path:
+    """Hand a zip over as a page would."""
+    return unpack_images(io.BytesIO(data), name, limits)
+
+
+def listing(folder: Path) -> dict[str, int]:
+    """Every file and folder below a folder, with the time of its last change."""
+    return {str(path.relative_to(folder)): path.lstat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+FIT = zip_of(CLASSES)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 _LONGEST_PART: Final = 255  # bytes, on all usual file systems
 _DEEPEST: Final = 16  # folders above a file
 _DEVICES: Final = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 
 
@@ -26,7 +27,7 @@ def why_unsafe(name: str) -> str:
     """
     if "\\" in name:
         return 'has a backslash in its name; "/" is what parts folders. Pack the folder with an ordinary zip program.'
-    if any(unicodedata.category(letter) == "Cc" for letter in name):
+    if _CONTROL.search(name):
         return "has a control character in its name. Rename it."
     if name.startswith("/"):
         return "has an absolute name; only names below the archive's own folder are allowed. Pack the folder again."
@@ -38,21 +39,24 @@ def why_unsafe(name: str) -> str:
 def twins(names: Sequence[str]) -> tuple[str, str] | None:
     """Return two names that some file systems cannot hold side by side, or None.
 
-    Names are twins when they or folders above them are equal or differ only in upper and lower case, in how Unicode
-    writes an accent, or in dots and spaces at the end; and when one is a file and the other a folder.
+    Names are twins when they or folders above them differ only in upper and lower case, in how Unicode writes an
+    accent, or in dots and spaces at the end; when two files are equal; and when one is a file and the other a folder.
     """
-    spelling: dict[tuple[str, ...], tuple[str, bool]] = {}  # the folded name: as it was written, and whether a folder
-    files_and_folders: dict[tuple[str, ...], str] = {}
+    folded = {"": ""}  # the path of a folder: what is left of it when such differences are taken away
+    written: dict[str, str] = {}  # the same of files and folders: how it was written, with "/" at the end of folders
     for name in names:
-        parts = name.removesuffix("/").split("/")
-        folded = tuple(map(_folded, parts))
-        for depth in range(1, len(parts) + 1):
-            written = "/".join(parts[:depth]), depth < len(parts) or name.endswith("/")
-            if spelling.setdefault(folded[:depth], written) != written:
-                return spelling[folded[:depth]][0], written[0]
-        if folded in files_and_folders:
-            return files_and_folders[folded], name
-        files_and_folders[folded] = name
+        parent, _, last = name.rpartition("/")
+        for folder in _not_yet_in(folded, parent):
+            above, _, part = folder.rpartition("/")
+            key = folded[folder] = f"{folded[above]}/{_folded(part)}"
+            if key in written:
+                return written[key], f"{folder}/"
+            written[key] = f"{folder}/"
+        if last:
+            key = f"{folded[parent]}/{_folded(last)}"
+            if key in written:
+                return written[key], name
+            written[key] = name
     return None
 
 
@@ -72,6 +76,15 @@ def _why_unsafe_part(part: str) -> str:
     if len(part.encode()) > _LONGEST_PART:
         return f"has a name of {len(part.encode())} bytes; file systems take at most {_LONGEST_PART}. Rename it."
     return ""
+
+
+def _not_yet_in(known: Mapping[str, str], folder: str) -> list[str]:
+    """Return a folder and those above it that are not known, the highest first."""
+    new: list[str] = []
+    while folder not in known:
+        new.insert(0, folder)
+        folder = folder.rpartition("/")[0]
+    return new
 
 
 def _folded(part: str) -> str:

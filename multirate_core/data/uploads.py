@@ -136,9 +136,9 @@ def forget_old_uploads(keep_days: int) -> int:
     if keep_days < 1:
         raise ConfigError(f"keep_days must be ≥ 1, got {keep_days}.")
     oldest = time.time() - keep_days * 86_400
-    folder, removed = subfolder("data/uploads"), 0
-    with _disk_errors("an old upload"):
-        for path in sorted(folder.iterdir()):
+    removed = 0
+    for path in sorted(subfolder("data/uploads").iterdir()):
+        with _disk_errors(path.name), contextlib.suppress(FileNotFoundError):  # another process removed it first
             if _OURS.fullmatch(path.name) and not path.is_symlink() and path.stat().st_mtime < oldest:
                 _remove(path)
                 removed += 1
@@ -168,7 +168,9 @@ def _disk_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{name[:80]!r} cannot be read or kept: {error.strerror}. Check the server's disk.") from error
+        raise DataError(
+            f"{name[:80]!r} cannot be read, kept or removed: {error.strerror}. Check the server's disk."
+        ) from error
 
 
 def _require_size(file: BinaryIO, name: str, limits: UploadLimits) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import BinaryIO, Final
 
 from multirate_core.data.folder_scan import IMAGE_SUFFIXES
@@ -13,6 +13,7 @@ from multirate_core.errors import DataError
 
 _MOST_RATIO: Final = 200  # deflate reaches 1,032; photographs stay near 1, drawings below 100
 _RATIO_FROM: Final = 1 << 20  # bytes of content from which the ratio counts: below, it can do no harm
+_MOST_FOLDERS: Final = 20_000
 _ARCHIVES: Final = frozenset({".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"})
 _ADDED: Final = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
@@ -40,9 +41,9 @@ def choose_images(file: BinaryIO, archive: str, most_files: int, most_bytes: int
     members = read_members(file, archive, most_files)
     _require_safe_names(archive, members)
     _require_sizes(archive, members, most_bytes)
-    shown = [(member, parts) for member in members if not _is_hidden(parts := PurePosixPath(member.name).parts)]
-    for member, parts in shown:
-        if not member.is_folder and PurePosixPath(parts[-1]).suffix.lower() in _ARCHIVES:
+    shown = [(member, parts) for member in members if not _is_hidden(parts := _parts(member))]
+    for member, _ in shown:
+        if not member.is_folder and _suffix(member) in _ARCHIVES:
             raise refusal(archive, member.name, "is an archive itself. Unpack it and pack its images with the others.")
     images = [(member, parts) for member, parts in shown if _is_image(member)]
     if not images:
@@ -59,6 +60,12 @@ def _require_safe_names(archive: str, members: Sequence[Member]) -> None:
         why = why_unsafe(member.name)
         if why:
             raise refusal(archive, member.name, why)
+    folders = {member.name.rpartition("/")[0] for member in members}
+    if len(folders) > _MOST_FOLDERS:
+        raise DataError(
+            f"{archive[:80]!r} holds {len(folders):,} folders, at most {_MOST_FOLDERS:,} are allowed. Put the images "
+            "of a class into one folder."
+        )
     same = twins([member.name for member in members])
     if same is not None:
         raise refusal(archive, same[0], f"has the same name as {same[1][:120]!r} on some systems. Rename one of them.")
@@ -88,13 +95,21 @@ def _is_too_tight(size: int, packed: int) -> bool:
     return size > _RATIO_FROM and size > _MOST_RATIO * packed
 
 
+def _parts(member: Member) -> tuple[str, ...]:
+    return tuple(member.name.removesuffix("/").split("/"))
+
+
+def _suffix(member: Member) -> str:
+    return splitext(member.name)[1].lower()
+
+
 def _is_hidden(parts: tuple[str, ...]) -> bool:
     """Tell what systems add by themselves: macOS its forks, Windows its previews."""
     return any(part.startswith(".") or part in _ADDED for part in parts)
 
 
 def _is_image(member: Member) -> bool:
-    return not member.is_folder and PurePosixPath(member.name).suffix.lower() in IMAGE_SUFFIXES
+    return not member.is_folder and _suffix(member) in IMAGE_SUFFIXES
 
 
 def _wrapper(images: Sequence[Chosen]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from multirate_core.errors import DataError
 
 STORED, DEFLATED = 0, 8
 _CHUNK: Final = 1 << 18  # bytes read, and at most given out, at once
-_LONGEST_NAME: Final = 1024  # bytes, folders included
+_LONGEST_NAME: Final = 512  # bytes, folders included
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF  # the number stands in a zip64 field instead
 
 # Flags that a plain member may not have: encrypted (0, 6, 13), a patch to another file (5).
