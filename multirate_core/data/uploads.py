@@ -79,10 +79,10 @@ def unpack_images(source: Path | BinaryIO, name: str, limits: UploadLimits) -> P
         _require_size(file, name, limits)
         images = choose_images(file, name, limits.files, limits.unpacked_bytes)
         target = _target(file, name, "")
-        if _is_kept(target, name):
+        if _is_kept(target):
             return target
         _require_room(target.parent, name, [member.size for member, _ in images])
-        with _unfinished(target, name) as folder:
+        with _unfinished(target) as folder:
             folder.mkdir()
             for image in images:
                 _write_image(file, name, image, folder)
@@ -108,10 +108,10 @@ def keep_table(source: Path | BinaryIO, name: str, limits: UploadLimits) -> Path
     with _opened(source, name) as file:
         size = _require_size(file, name, limits)
         target = _target(file, name, suffix)
-        if _is_kept(target, name):
+        if _is_kept(target):
             return target
         _require_room(target.parent, name, [size])
-        with _unfinished(target, name) as path, path.open("xb") as out:
+        with _unfinished(target) as path, path.open("xb") as out:
             file.seek(0)
             shutil.copyfileobj(file, out)
     return target
@@ -154,12 +154,8 @@ def _whole(variable: str, otherwise: int) -> int:
 
 @contextlib.contextmanager
 def _opened(source: Path | BinaryIO, name: str) -> Iterator[BinaryIO]:
-    if not isinstance(source, Path):
-        yield source
-        return
-    with _disk_errors(name):
-        file = source.open("rb")
-    with file:
+    """Give the file; an error of the disk, of the source's or of our own, becomes a DataError."""
+    with _disk_errors(name), source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as file:
         yield file
 
 
@@ -193,12 +189,11 @@ def _target(file: BinaryIO, name: str, suffix: str) -> Path:
     return made[0] if made else folder / f"{slug(stem, 'upload')}-{digest}{suffix}"
 
 
-def _is_kept(target: Path, name: str) -> bool:
+def _is_kept(target: Path) -> bool:
     """Tell whether the content is there, and note that it was used."""
     if not target.exists():
         return False
-    with _disk_errors(name):
-        os.utime(target)
+    os.utime(target)
     return True
 
 
@@ -212,9 +207,9 @@ def _require_room(folder: Path, name: str, sizes: Sequence[int]) -> None:
 
 
 @contextlib.contextmanager
-def _unfinished(target: Path, name: str) -> Iterator[Path]:
+def _unfinished(target: Path) -> Iterator[Path]:
     """Give a path that is moved to `target` when the block ends well, and removed otherwise."""
-    with _disk_errors(name), tempfile.TemporaryDirectory(dir=target.parent, prefix=_UNFINISHED) as temporary:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=_UNFINISHED) as temporary:
         made = Path(temporary) / target.name
         yield made
         try:

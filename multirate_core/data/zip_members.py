@@ -17,6 +17,7 @@ from typing import BinaryIO, Final, NamedTuple
 from multirate_core.errors import DataError
 
 STORED, DEFLATED = 0, 8
+_AGAIN: Final = "Pack the folder again with an ordinary zip program."
 _CHUNK: Final = 1 << 18  # bytes read, and at most given out, at once
 _LONGEST_NAME: Final = 512  # bytes, folders included
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF  # the number stands in a zip64 field instead
@@ -41,7 +42,7 @@ class Member:
         crc: CRC-32 of the content.
         method: STORED or DEFLATED.
         flags: general purpose flags.
-        start: where its header begins in the archive; its packed bytes from `read_members` on.
+        start: where in the archive its header begins; in what `read_members` returns, its packed bytes.
     """
 
     name: str
@@ -114,9 +115,6 @@ def read_content(file: BinaryIO, archive: str, member: Member) -> Iterator[bytes
         raise refusal(archive, member.name, f"is damaged. {_AGAIN}") from error
     if size != member.size or crc != member.crc:
         raise refusal(archive, member.name, f"is damaged: its length or its check sum is wrong. {_AGAIN}")
-
-
-_AGAIN: Final = "Pack the folder again with an ordinary zip program."
 
 
 def _damaged(archive: str) -> DataError:
