@@ -175,7 +175,7 @@ def _read_table(file: BinaryIO, archive: str, table: _Table) -> Iterator[Member]
         entry = _ENTRY.unpack(file.read(_ENTRY.size))
         name_length, extra_length, comment_length = entry[10:13]
         at += _ENTRY.size + name_length + extra_length + comment_length
-        if entry[0] != b"PK\1\2" or at > table.end:
+        if entry[0] != b"PK\1\2":
             raise _damaged(archive)
         raw_name, extra = file.read(name_length), file.read(extra_length)
         file.seek(comment_length, 1)

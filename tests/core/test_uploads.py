@@ -110,8 +110,18 @@ def test_a_table_of_contents_in_zip64_is_read(monkeypatch: pytest.MonkeyPatch) -
     data = zip_of(CLASSES)
     assert b"PK\6\6" in data and b"PK\6\7" in data
     assert names_below(unpack(data)) == set(CLASSES)
-    with pytest.raises(DataError, match="table of contents cannot be read"):
-        unpack(patched(data, data.index(b"PK\6\6") + 48, "<Q", 5))
+    record, offset = data.index(b"PK\6\6"), entry_at(data, "cat/2.png") + 46 + len("cat/2.png") + 4 + 16
+    assert data[offset : offset + 8] == header_at(data, "cat/2.png").to_bytes(8, "little")
+    for at, form, value in (
+        (record, "<H", 0),  # its mark
+        (record + 16, "<I", 1),  # the number of its part
+        (record + 24, "<Q", 3),  # its members
+        (record + 48, "<Q", 5),  # where the table begins
+        (data.index(b"PK\6\7") + 8, "<Q", 5),  # where it begins itself
+        (offset, "<Q", 2**64 - 1),  # where a member begins
+    ):
+        with pytest.raises(DataError, match="table of contents cannot be read"):
+            unpack(patched(data, at, form, value))
 
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="the program zip is not installed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,30 @@ def with_bytes_between() -> bytes:
     for name in CLASSES[1:]:
         data = patched(data, entry_at(data, name) + 42, "<I", header_at(FIT, name) + 8)
     return patched(data, len(data) - 6, "<I", table + 8)
+
+
+def with_bytes_before() -> bytes:
+    """Four bytes before the first member; all that points behind them is moved."""
+    data = b"MZ.." + FIT
+    for name in CLASSES:
+        data = patched(data, entry_at(data, name) + 42, "<I", header_at(data, name))
+    return patched(data, len(data) - 6, "<I", data.index(b"PK\1\2"))
+
+
+def deflated(packed: bytes) -> bytes:
+    """A zip with a member that says to be `content_of("cat/1.png")`, packed like this."""
+    data, content = (
+        zip_of({**dict.fromkeys(CLASSES, b"x"), "cat/1.png": packed}, zipfile.ZIP_STORED),
+        content_of("cat/1.png"),
+    )
+    entry, header = entry_at(data, "cat/1.png"), header_at(data, "cat/1.png")
+    data = patched(patched(data, entry + 10, "<H", 8), header + 8, "<H", 8)
+    return patched(patched(data, entry + 16, "<I", zlib.crc32(content)), entry + 24, "<I", len(content))
+
+
+def packed_content(end: int) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(content_of("cat/1.png")) + packer.flush(end)
 
 
 def without_name() -> bytes:
@@ -134,6 +159,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "nothing": (b"", "is not a zip file"),
     "one byte": (b"P", "is not a zip file"),
     "bytes before": (b"MZ junk" + FIT, "has other bytes before"),
+    "bytes before that nothing points to": (with_bytes_before, "has 4 bytes before its first member"),
     "bytes after": (FIT + b"junk", "is cut off, or other bytes follow"),
     "another zip after": (FIT + zip_of(["cat/9.png", "dog/9.png"]), "has other bytes before"),
     "bytes between": (with_bytes_between, "is followed by 8 bytes that belong to no member"),
@@ -154,6 +180,8 @@ HOSTILE: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "a wrong sum": (with_wrong_sum(zipfile.ZIP_DEFLATED), "its length or its check sum is wrong"),
     "a wrong sum, stored": (with_wrong_sum(zipfile.ZIP_STORED), "its length or its check sum is wrong"),
     "bent bytes": (bent("dog/2.jpg", 0, b"\xff" * 9), "'dog/2.jpg' is damaged"),
+    "bytes after the packed form": (deflated(packed_content(zlib.Z_FINISH) + b"junk"), "'cat/1.png' is damaged"),
+    "a packed form without end": (deflated(packed_content(zlib.Z_SYNC_FLUSH)), "'cat/1.png' is damaged"),
     "an early end": (bent("dog/2.jpg", 0, b"\x03\x00"), "'dog/2.jpg' is damaged"),
     "a bomb": (
         zip_of({**dict.fromkeys(CLASSES, b"x"), "cat/b.png": BLANK}),
@@ -207,3 +235,8 @@ def test_more_folders_than_any_data_set_has_are_refused(data_folder: Path, monke
         unpack(zip_of([*CLASSES, "cat/more/3.png"]))
     assert listing(data_folder) == before
     assert unpack(FIT)
+
+
+def test_the_packed_form_that_is_damaged_in_these_tests_is_fit_by_itself() -> None:
+    folder = unpack(deflated(packed_content(zlib.Z_FINISH)))
+    assert (folder / "cat" / "1.png").read_bytes() == content_of("cat/1.png")
