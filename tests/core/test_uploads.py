@@ -67,7 +67,14 @@ def test_train_and_val_and_a_folder_around_them_are_understood(above: str) -> No
 
 
 def test_what_systems_add_and_other_files_are_passed_over() -> None:
-    added = ["__MACOSX/pets/cat/._1.png", "pets/.DS_Store", "pets/cat/Thumbs.db", "pets/.git/a.png", "pets/cat/.x.png"]
+    added = [
+        "__MACOSX/pets/cat/1.png",
+        "pets/fox/Thumbs.db",
+        "pets/.DS_Store",
+        "pets/cat/Thumbs.db",
+        "pets/.git/a.png",
+        "pets/cat/.x.png",
+    ]
     others = ["pets/README.txt", "pets/preview.png", "pets/cat/1.xml", "notes.md"]
     folder = unpack(zip_of(["pets/", "pets/cat/", *(f"pets/{name}" for name in CLASSES), *added, *others]))
     assert names_below(folder) == set(CLASSES)
