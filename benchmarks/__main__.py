@@ -21,6 +21,7 @@ NAMES = (
     "ddp_bytes",
     "from_scratch",
     "fuzz_tables",
+    "fuzz_uploads",
 )
 REST_S = 5.0  # between two benchmarks, so that the processes of one have ended before the next one looks around
 

@@ -25,6 +25,7 @@ TITLES = {
     "ddp_bytes": "Data-parallel training",
     "from_scratch": "Training from scratch: random subgroups and two copies",
     "fuzz_tables": "Damaged tables of texts",
+    "fuzz_uploads": "Damaged uploads",
 }
 HEAD = """\
 # Measurements

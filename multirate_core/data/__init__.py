@@ -1,1 +1,1 @@
-"""Images by name; `catalog`, `folder_scan` and `paths` need no torch, the loaders do."""
+"""Images by name; `catalog`, `folder_scan`, `paths` and `uploads` need no torch, the loaders do."""

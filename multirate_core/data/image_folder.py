@@ -1,7 +1,8 @@
 """Any folder of class folders: listed, decoded in parallel, resized and cropped into memory.
 
-Every image is converted as torchvision's ImageFolder does (no rotation by EXIF), then its shorter edge is scaled to the
-size with antialiasing and the middle is cut out. Of an animation the first frame counts.
+Every image is converted as torchvision's ImageFolder does (no rotation by EXIF; only a TIFF is turned, by Pillow
+itself), then its shorter edge is scaled to the size with antialiasing and the middle is cut out. Of an animation the
+first frame counts.
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ from multirate_core.machine import default_threads
 
 # What Pillow raises on damaged files, besides the OSError that it documents.
 _DAMAGED: Final = (OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error)
+# What the allowed suffixes stand for, and GIF, which collections hold under other names. Pillow tells a file by its
+# first bytes and would start Ghostscript for a PostScript file named .png.
+_FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_MOST_PIXELS: Final = (
+    1 << 26
+)  # 268 MB in Pillow's memory, of which each thread needs some; a JPEG counts as it is drafted
 _CHUNK: Final = 64  # images handed to the threads at once: what is still decoded after a stop
 _NAMED: Final = 5  # unreadable images named in a note
 
@@ -78,8 +85,10 @@ def decode_all(
 def decode(path: Path, image_size: int, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | str:
     """Return one image, uint8 (C, image_size, image_size), or the reason why it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             image.draft(None, (2 * image_size, 2 * image_size))  # a large JPEG is decoded at a half, quarter or eighth
+            if image.width * image.height > _MOST_PIXELS:
+                return f"it has {image.width} × {image.height} pixels, more than {_MOST_PIXELS:,}"
             square = ImageOps.fit(_plain(image, channels), (image_size, image_size), Image.Resampling.BILINEAR)
     except Image.DecompressionBombError:
         return "it has more pixels than Pillow takes from files that may be hostile"
