@@ -40,7 +40,8 @@ TEST_PER_CLASS: Final = 75  # one point of test accuracy is 6 texts
 MIN_WORDS: Final = 5
 MAX_WORDS: Final = 60
 PLACEHOLDER: Final = "library"  # stands for every name that would give the label away
-_COLLECTED: Final = 400  # texts read per package: the 375 of a split, and some that other packages have too
+_NEEDED: Final = TRAIN_PER_CLASS + TEST_PER_CLASS
+_COLLECTED: Final = _NEEDED + 25  # texts read per package: some may turn out to be another package's as well
 _PER_FILE: Final = 16  # so that no single module makes up a class
 _RULES_VERSION: Final = 1  # of what follows; raised when the same packages give other rows
 _LEFT_OUT: Final = {"test", "tests", "testing", "_vendor", "vendor", "externals"}  # tests, and copies of other packages
@@ -73,7 +74,7 @@ def load_docstrings(seed: int = 0) -> TextRows:
     test: list[tuple[str, int]] = []
     versions = _versions()
     for label, texts in enumerate(_collected(versions).values()):
-        drawn = generator.sample(texts, TEST_PER_CLASS + TRAIN_PER_CLASS)
+        drawn = generator.sample(texts, _NEEDED)
         test += [(text, label) for text in drawn[:TEST_PER_CLASS]]
         train += [(text, label) for text in drawn[TEST_PER_CLASS:]]
     generator.shuffle(train)
@@ -153,9 +154,9 @@ def _collect() -> dict[str, list[str]]:
     sayers = Counter(key for texts in found.values() for key in texts)
     own = {name: [text for key, text in texts.items() if sayers[key] == 1] for name, texts in found.items()}
     for name, texts in own.items():
-        if len(texts) < TRAIN_PER_CLASS + TEST_PER_CLASS:
+        if len(texts) < _NEEDED:
             raise DataError(
-                f"{name} {version(name)} has {len(texts)} docstrings that can be used, {TRAIN_PER_CLASS + TEST_PER_CLASS} "
+                f"{name} {version(name)} has {len(texts)} docstrings that can be used, {_NEEDED} "
                 "are needed. Install it with its source files, or choose other data."
             )
     return own

@@ -30,7 +30,7 @@ CLS_ID: Final = 1
 MASK_ID: Final = 2
 VOCABULARY: Final = 6000
 MAX_TOKENS: Final = 128
-WIDTH: Final = 160
+WIDTH: Final = 128
 HEADS: Final = 4
 LAYERS: Final = 4
 
@@ -77,7 +77,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, seen: Tensor | None) -> Tensor:
         """Map (B, L, width) to the same shape; `seen` as in `SelfAttention`."""
         x = x + self.attention(self.norm1(x), seen)
-        return x + self.mlp(self.norm2(x))
+        added: Tensor = self.mlp(self.norm2(x))
+        return x + added
 
 
 class DocNet(nn.Module):
