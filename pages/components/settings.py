@@ -1,11 +1,8 @@
-"""The settings of a race as the page holds them, their short form in a link, and the RaceConfig they make.
-
-Pure: no streamlit. A link holds only what differs from the defaults; what it says wrongly is named and left out.
-"""
+"""The settings of a race as the page holds them, and the RaceConfig they make. Pure: no streamlit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
@@ -38,7 +35,6 @@ BASES = get_args(BaseRule)
 SCHEDULES = get_args(Schedule)
 PRECISIONS = get_args(Precision)
 MEMORIES = get_args(Memory)
-MAX_LINK_VALUE = 4_000
 
 _DEFAULT = RACE_PRESETS[DEFAULT]
 # Where no preset knows better: gentle enough for pretrained weights, and short.
@@ -135,99 +131,6 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
     numbers = ("lr", "momentum", "weight_decay", "warmup", "label_smoothing")
     floats = {name: float(getattr(recipe, name)) for name in numbers}
     return {**asdict(recipe), **floats, "clip_norm": float(recipe.clip_norm or 0.0)}
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise ConfigError(f"{text[:40]!r} is not one of {', '.join(allowed[:12])}{'…' * (len(allowed) > 12)}")
-        return text
-
-    return read
-
-
-def _arms(text: str) -> tuple[str, ...]:
-    arms = tuple(_choice(*ARM_KINDS)(arm) for arm in text.split(",") if arm)
-    if len(set(arms)) < len(arms):
-        raise ConfigError(f"{text[:40]!r} names an arm twice")
-    return arms
-
-
-def _flag(text: str) -> bool:
-    return _choice("0", "1")(text) == "1"
-
-
-# Field of Settings -> (name in the link, how its text is read).
-LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "model": ("m", _choice(*MODELS)),
-    "weights": ("w", _choice(*WEIGHTS)),
-    "weights_path": ("wp", str),
-    "source": ("src", str),
-    "data": ("d", _choice(*DATASETS)),
-    "data_path": ("dp", str),
-    "image_size": ("px", int),
-    "num_classes": ("nc", int),
-    "train_images": ("nt", int),
-    "bad_images": ("bad", _choice("refuse", "skip")),
-    "max_tokens": ("mt", int),
-    "text_column": ("tc", str),
-    "label_column": ("lc", str),
-    "download": ("dl", _flag),
-    "budget": ("b", _choice(*BUDGETS)),
-    "epochs": ("e", int),
-    "seconds": ("s", float),
-    "lr": ("lr", float),
-    "momentum": ("mom", float),
-    "weight_decay": ("wd", float),
-    "batch_size": ("bs", int),
-    "base": ("base", _choice(*BASES)),
-    "nesterov": ("nest", _flag),
-    "schedule": ("sched", _choice(*SCHEDULES)),
-    "warmup": ("warm", float),
-    "label_smoothing": ("smooth", float),
-    "clip_norm": ("clip", float),
-    "decay_norms": ("dn", _flag),
-    "accumulate": ("acc", int),
-    "drift": ("drift", _flag),
-    "seeds": ("n", int),
-    "arms": ("arms", _arms),
-    "device": ("dev", str),
-    "threads": ("th", int),
-    "precision": ("prec", _choice(*PRECISIONS)),
-    "memory": ("mem", _choice(*MEMORIES)),
-    "channels_last": ("cl", _flag),
-    "compile": ("comp", _flag),
-    "axis": ("x", _choice(*AXES)),
-}
-
-
-def to_link(settings: Settings) -> dict[str, str]:
-    """Return the URL parameters of everything that differs from the defaults."""
-    default = Settings()
-    return {
-        name: _text(getattr(settings, field))
-        for field, (name, _) in LINK_FIELDS.items()
-        if getattr(settings, field) != getattr(default, field)
-    }
-
-
-def from_link(params: Mapping[str, str]) -> tuple[Settings, list[str]]:
-    """Read the URL parameters; return the settings and one sentence for each value that was left out."""
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for field, (name, read) in LINK_FIELDS.items():
-        if name not in params:
-            continue
-        text = params[name]
-        try:
-            if len(text) > MAX_LINK_VALUE:
-                raise ConfigError(f"it has {len(text)} characters, allowed are {MAX_LINK_VALUE}")
-            candidate = {**values, field: read(text)}
-            check(Settings(**candidate))
-            values = candidate
-        except (ValueError, OverflowError) as error:
-            problems.append(f"The link's “{name}” was left out: {str(error)[:200].rstrip('.')}. The default is used.")
-    return Settings(**values), problems
 
 
 def check(settings: Settings) -> None:
@@ -346,16 +249,11 @@ def _recipe(settings: Settings) -> Recipe:
 def _execution(settings: Settings) -> Execution:
     precision: Any = settings.precision  # Execution checks both
     memory: Any = settings.memory
-    return Execution(precision, settings.channels_last, settings.compile, memory)
+    channels_last = settings.channels_last and DATASETS[settings.data].holds == "images"
+    return Execution(precision, channels_last, settings.compile, memory)
 
 
 def _budget(settings: Settings) -> Budget:
     if settings.budget == "seconds":
         return Budget(seconds=settings.seconds)
     return Budget(epochs=settings.epochs)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    return ",".join(value) if isinstance(value, tuple) else str(value)

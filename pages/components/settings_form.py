@@ -211,7 +211,10 @@ def _race() -> None:
 
 
 def _rarely_changed() -> None:
-    _toggle("Channels last", "channels_last", "Convolution weights and images with the channels innermost in memory.")
+    if DATASETS[st.session_state[state.field_key("data")]].holds == "images":
+        _toggle(
+            "Channels last", "channels_last", "Convolution weights and images with the channels innermost in memory."
+        )
     _toggle("Compile", "compile", COMPILE_HELP)
 
 

@@ -16,7 +16,8 @@ import streamlit as st
 from multirate_core.config import GroupSpec, RaceConfig
 from multirate_core.data.catalog import DATASETS
 from multirate_core.models.catalog import MODELS
-from pages.components.settings import LINK_FIELDS, MAX_LINK_VALUE, Settings, from_link, from_race, to_link
+from pages.components.settings import Settings, from_race
+from pages.components.settings_link import LINK_FIELDS, MAX_LINK_VALUE, from_link, to_link
 
 BOARD = "board"  # key of the layer board component
 PARTITION_PARAM = "p"

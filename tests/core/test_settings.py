@@ -20,8 +20,6 @@ from pages.components.settings import (
     AXES,
     BASES,
     BUDGETS,
-    LINK_FIELDS,
-    MAX_LINK_VALUE,
     MEMORIES,
     PRECISIONS,
     SCHEDULES,
@@ -29,11 +27,10 @@ from pages.components.settings import (
     Settings,
     advice,
     check,
-    from_link,
     from_race,
     race_config,
-    to_link,
 )
+from pages.components.settings_link import LINK_FIELDS, MAX_LINK_VALUE, from_link, to_link
 
 BOARD = partition(7)
 NAMES = {name for name, _ in LINK_FIELDS.values()}

@@ -26,7 +26,8 @@ from sessions import (
 
 from multirate_core.layers import describe
 from multirate_core.presets import race_preset
-from pages.components.settings import Settings, to_link
+from pages.components.settings import Settings
+from pages.components.settings_link import to_link
 from pages.components.state import field_key, period_key
 
 MARKUP = "<img src=x onerror=alert(1)>"
