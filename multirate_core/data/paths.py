@@ -10,6 +10,7 @@ from multirate_core.errors import ConfigError
 from multirate_core.home import subfolder
 
 VARIABLE: Final = "MULTIRATE_DATA_FOLDERS"
+UPLOADS: Final = "data/uploads"  # in the user data folder: what browsers handed over
 
 
 def allowed_folders() -> tuple[Path, ...]:
@@ -25,6 +26,11 @@ def allowed_folders() -> tuple[Path, ...]:
     return (subfolder("data").resolve(), *((Path(shared).resolve(),) if shared else ()))
 
 
+def _uploads() -> Path:
+    """Return where what browsers upload is kept; who may upload may read it."""
+    return subfolder(UPLOADS).resolve()
+
+
 def require_allowed(path: str | Path) -> Path:
     """Return a path with links resolved, if it lies in an allowed folder.
 
@@ -37,13 +43,14 @@ def require_allowed(path: str | Path) -> Path:
         ConfigError: the path leads outside, by "..", by a link or directly; the message names the variable to set.
     """
     folders = allowed_folders()
-    if folders:
-        try:
-            resolved = (folders[0] / Path(path).expanduser()).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a null byte
-            raise ConfigError(f"{str(path)[:200]!r} is not a path that can be followed. Check it.") from error
-        if any(resolved.is_relative_to(folder) for folder in folders):
-            return resolved
+    readable = (*folders, _uploads())
+    start = folders[0] if folders else Path(os.sep)  # without a folder nothing relative is allowed
+    try:
+        resolved = (start / Path(path).expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a null byte
+        raise ConfigError(f"{str(path)[:200]!r} is not a path that can be followed. Check it.") from error
+    if any(resolved.is_relative_to(folder) for folder in readable):
+        return resolved
     raise ConfigError(
         f"{str(path)[:200]!r} is outside the folders that this server may read: "
         f"{', '.join(map(str, folders)) or 'none'}. Its owner can allow more with {VARIABLE}."

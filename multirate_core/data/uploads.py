@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from multirate_core.data.folder_scan import list_folder
+from multirate_core.data.paths import UPLOADS
 from multirate_core.data.safe_names import slug
 from multirate_core.data.zip_images import Chosen, choose_images
 from multirate_core.data.zip_members import read_content, refusal
@@ -39,24 +40,29 @@ class UploadLimits:
     """What is taken from a browser.
 
     Args:
-        upload_bytes: of the file that is handed over; default 1 GiB.
+        upload_bytes: of the file that is handed over; default 200 MiB, because a server holds it in memory until it is
+            kept. 0 means that nothing is taken.
         unpacked_bytes: of all members of a zip; default 5 GiB.
         files: members of a zip.
     """
 
-    upload_bytes: int = 1024 * MB
+    upload_bytes: int = 200 * MB
     unpacked_bytes: int = 5 * 1024 * MB
     files: int = 200_000
 
 
 def limits_from_environment() -> UploadLimits:
-    """Return the limits that the server's owner sets by MULTIRATE_UPLOAD_MB, MULTIRATE_UNPACKED_MB (both in units of
-    2^20 bytes) and MULTIRATE_UPLOAD_FILES; ConfigError if one is not a whole number from 1 to
-    999,999,999.
+    """Return the limits that the server's owner sets, each a whole number below 10^9.
+
+    MULTIRATE_UPLOAD_MB and MULTIRATE_UNPACKED_MB count 2^20 bytes, MULTIRATE_UPLOAD_FILES members of a zip;
+    MULTIRATE_UPLOAD_MB=0 turns uploads off.
+
+    Raises:
+        ConfigError: one of them is no such number.
     """
     own = UploadLimits()
     return UploadLimits(
-        _whole("MULTIRATE_UPLOAD_MB", own.upload_bytes // MB) * MB,
+        _whole("MULTIRATE_UPLOAD_MB", own.upload_bytes // MB, least=0) * MB,
         _whole("MULTIRATE_UNPACKED_MB", own.unpacked_bytes // MB) * MB,
         _whole("MULTIRATE_UPLOAD_FILES", own.files),
     )
@@ -137,7 +143,7 @@ def forget_old_uploads(keep_days: int) -> int:
         raise ConfigError(f"keep_days must be ≥ 1, got {keep_days}.")
     oldest = time.time() - keep_days * 86_400
     removed = 0
-    for path in sorted(subfolder("data/uploads").iterdir()):
+    for path in sorted(subfolder(UPLOADS).iterdir()):
         with _disk_errors(path.name), contextlib.suppress(FileNotFoundError):  # another process removed it first
             if _OURS.fullmatch(path.name) and not path.is_symlink() and path.stat().st_mtime < oldest:
                 _remove(path)
@@ -145,10 +151,12 @@ def forget_old_uploads(keep_days: int) -> int:
     return removed
 
 
-def _whole(variable: str, otherwise: int) -> int:
+def _whole(variable: str, otherwise: int, least: int = 1) -> int:
     text = os.environ.get(variable, str(otherwise))
-    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
-        raise ConfigError(f"{variable} must be a whole number from 1 to 999999999, got {text[:40]!r}. Correct it.")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < least:
+        raise ConfigError(
+            f"{variable} must be a whole number from {least} to 999999999, got {text[:40]!r}. Correct it."
+        )
     return int(text)
 
 
@@ -183,7 +191,7 @@ def _target(file: BinaryIO, name: str, suffix: str) -> Path:
     """Return where this content is kept: under the name that it was uploaded with first, if it is there already."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()[:_HASH_DIGITS]  # type: ignore[arg-type]
-    folder = subfolder("data/uploads")
+    folder = subfolder(UPLOADS)
     made = sorted(folder.glob(f"*-{digest}{suffix}"))
     stem = PurePosixPath(name.replace("\\", "/")).stem
     return made[0] if made else folder / f"{slug(stem, 'upload')}-{digest}{suffix}"

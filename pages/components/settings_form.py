@@ -28,6 +28,7 @@ from pages.components.settings import (
     advice,
 )
 from pages.components.text import plain
+from pages.components.uploads import upload
 
 ARM_TITLES = {"multirate": "Multirate", "frozen": "Frozen"}
 ARMS_HELP = """{base} trains all layers at every step. Multirate takes the board's groups. Frozen trains only the groups
@@ -135,6 +136,8 @@ def _weights_and_data() -> None:
     if st.session_state[state.field_key("weights")] == "file":
         _text("Weights file on the server", "weights_path", ".safetensors, .pth, .pt or .th: a plain state dict.")
     st.caption(plain(info.note))
+    if data.source in ("folder", "table"):
+        upload(data.source)
     if data.source != "shipped":
         _text("Data folder on the server", "data_path", _allowed_text())
     if data.downloads:

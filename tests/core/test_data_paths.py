@@ -80,3 +80,16 @@ def test_an_endless_path_is_cut_in_the_message(allowed: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         require_allowed("/" + "x" * 100_000)
     assert len(str(caught.value)) < 1000
+
+
+def test_what_was_uploaded_may_be_read_whatever_folders_the_owner_allows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MULTIRATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MULTIRATE_DATA_FOLDERS", "")
+    kept = tmp_path / "home" / "data" / "uploads" / "pets-0123456789abcdef"
+    kept.mkdir(parents=True)
+    assert require_allowed(kept) == kept.resolve()
+    for outside in (kept.parents[1], kept / ".." / ".." / "other"):
+        with pytest.raises(ConfigError, match="outside the folders"):
+            require_allowed(outside)

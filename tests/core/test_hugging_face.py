@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from text_cases import FAMILIES, HEADS, SPECIAL, save_checkpoint
 
 from multirate_core.config import ModelConfig
 from multirate_core.errors import DownloadError, ModelError, WeightsError
@@ -15,7 +16,6 @@ from multirate_core.models.registry import BuiltModel, build, build_skeleton
 from multirate_core.models.tokenizer import tokenizer_of
 from multirate_core.partition import preset
 from multirate_core.training.samples import logits
-from tests.core.text_cases import FAMILIES, HEADS, SPECIAL, save_checkpoint
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from race_cases import only
+from text_cases import save_checkpoint
 
 from multirate_core.config import (
     ArmConfig,
@@ -23,8 +25,6 @@ from multirate_core.config import (
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.events import EnvironmentFound, Evaluated, Event, LaneEnded, StepsRecorded
 from multirate_core.race import run
-from tests.core.race_cases import only
-from tests.core.text_cases import save_checkpoint
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 pytestmark = pytest.mark.slow

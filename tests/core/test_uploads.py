@@ -282,7 +282,7 @@ def test_a_name_without_latin_letters_still_gives_a_folder() -> None:
 
 
 def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert limits_from_environment() == UploadLimits() == UploadLimits(1 << 30, 5 << 30, 200_000)
+    assert limits_from_environment() == UploadLimits() == UploadLimits(200 << 20, 5 << 30, 200_000)
     monkeypatch.setenv("MULTIRATE_UPLOAD_MB", "3")
     monkeypatch.setenv("MULTIRATE_UNPACKED_MB", "7")
     monkeypatch.setenv("MULTIRATE_UPLOAD_FILES", "11")
@@ -295,7 +295,10 @@ def test_limits_that_are_no_whole_number_are_refused_by_name(
     variable: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, text)
-    with pytest.raises(ConfigError, match=f"{variable} must be a whole number from 1 to 999999999, got '{text[:9]}"):
+    if (variable, text) == ("MULTIRATE_UPLOAD_MB", "0"):  # that turns uploads off
+        assert limits_from_environment().upload_bytes == 0
+        return
+    with pytest.raises(ConfigError, match=f"{variable} must be a whole number from [01] to 999999999, got '{text[:9]}"):
         limits_from_environment()
 
 
