@@ -1,6 +1,6 @@
 """The small transformer of the offline text pair, with the tokenizer and weights that this project trained itself.
 
-About 2.3 million parameters, for texts of up to 128 tokens. Both come from `pretrain_doc_net` (documentation of
+About 1.6 million parameters, for texts of up to 128 tokens. Both come from `pretrain_doc_net` (documentation of
 Python's standard library) and lie beside this file; `assets/doc_net.json` says how they were made.
 """
 
@@ -88,6 +88,7 @@ class DocNet(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(VOCABULARY, WIDTH)
         self.positions = nn.Embedding(MAX_TOKENS, WIDTH)
+        self.embedding_norm = nn.LayerNorm(WIDTH)  # without it the blocks' sums drown the small embeddings
         self.layers = nn.ModuleList(Block(WIDTH, HEADS) for _ in range(LAYERS))
         self.norm = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, num_classes)
@@ -111,7 +112,7 @@ class DocNet(nn.Module):
     def encode(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Return what the last norm gives for every token, (B, L, WIDTH); arguments as in `forward`."""
         places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        x = self.tokens(input_ids) + self.positions(places)
+        x = self.embedding_norm(self.tokens(input_ids) + self.positions(places))
         seen = None if attention_mask is None else attention_mask.bool()[:, None, None, :]
         for layer in self.layers:
             x = layer(x, seen)
