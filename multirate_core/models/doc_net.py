@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ASSET_PATH: Final = Path(__file__).parent / "assets" / "doc_net.safetensors"
 RECORD_PATH: Final = ASSET_PATH.with_suffix(".json")
 TOKENIZER_PATH: Final = ASSET_PATH.with_name("doc_net_tokenizer.json")
-SHA256: Final = ""  # of the weights
-TOKENIZER_SHA256: Final = ""
+SHA256: Final = "dba37a19917ea0827a853f8a22615d9caf8142de6ff6c3a65c7340b2c0e030aa"  # of the weights
+TOKENIZER_SHA256: Final = "f97f2dbf03adb64d081b3e14421327d3fbe2b552311e9a00a5bbc4ad58973447"
 SPECIAL_TOKENS: Final = ("[PAD]", "[CLS]", "[MASK]")  # the tokenizer's first tokens, in this order
 PAD_ID: Final = 0
 CLS_ID: Final = 1
