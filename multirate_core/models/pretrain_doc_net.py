@@ -42,7 +42,7 @@ class PretrainSettings:
     """What decides tokenizer and weights; `peak_lr` and weight decay are of AdamW, one-cycle schedule."""
 
     seed: int = 0
-    steps: int = 2400
+    steps: int = 1800
     batch_size: int = 32
     peak_lr: float = 2e-3
     weight_decay: float = 0.01
