@@ -7,8 +7,11 @@ import shlex
 import tomllib
 from pathlib import Path
 
+import pytest
 import torch
+from text_cases import save_checkpoint
 
+from multirate_core.cli import program
 from multirate_core.cli.parser import make_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +72,28 @@ def test_the_code_of_the_optimisers_page_runs_from_the_first_import_to_the_last_
         exec(block, names)
     assert set(names["norms"]) == {name for name, _ in names["model"].named_parameters()}  # type: ignore[call-overload, attr-defined]
     assert names["periods"].steps == 24  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_page_on_models_and_data_run_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MULTIRATE_HOME", str(tmp_path / "home"))
+    save_checkpoint("distilbert", tmp_path / "my_checkpoint")
+    text = (ROOT / "docs" / "models-and-data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```(python|sh)\n(.*?)```", text, re.DOTALL)
+    assert [language for language, _ in blocks].count("sh") >= 4
+    names: dict[str, object] = {}
+    for language, block in blocks:
+        if language == "python":
+            exec(block, names)
+        else:
+            words = shlex.split(block)
+            assert words[:3] == [".venv/bin/python", "-m", "multirate_core"]
+            assert program.main([*words[3:], "--inline", "--threads", "1"]) == 0, capsys.readouterr().err
+            assert "finished" in capsys.readouterr().out
 
 
 def test_the_command_lines_of_the_readme_are_understood() -> None:

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from multirate_core.config import BadImages, DataConfig
 from multirate_core.data import folder_scan
+from multirate_core.data.docstrings import PACKAGES, TEST_PER_CLASS, TRAIN_PER_CLASS
 from multirate_core.errors import ConfigError, DataError, ModelError
 from multirate_core.models.catalog import ModelInfo, Takes, require_image_size
 
@@ -71,7 +72,6 @@ class DataShape:
 
 _FASHION_CLASSES = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot"
 _TREC_CLASSES = "abbreviation entity description human location number"
-_DOCSTRING_CLASSES = "matplotlib numpy"
 _CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 
 
@@ -98,6 +98,7 @@ def _catalog() -> dict[str, DataInfo]:
     cifar100 = "Small photos, 32×32 pixels, 100 classes; 169 MB to download."
     folder = "Any folder with one folder of images per class, with or without train and val above them."
     docstrings = "Which package does this docstring come from? Read from the packages that are installed here."
+    sms_spam = "Short messages; a folder with sms.tsv, or SMSSpamCollection as published."
     sst2 = "Sentences of film reviews; a folder with train.tsv and dev.tsv."
     trec = "Questions and what they ask for; a folder with TREC.train and TREC.test, or the files as published."
     ag_news = "Titles and first sentences of news; a folder with train.csv and test.csv, or only one of them."
@@ -108,7 +109,16 @@ def _catalog() -> dict[str, DataInfo]:
         _known("cifar10", "CIFAR-10", 10, 3, cifar10, _CIFAR10_CLASSES, 50_000),
         _known("cifar100", "CIFAR-100", 100, 3, cifar100, "", 50_000),
         DataInfo("folder", "Image folder", None, 3, 224, "folder", folder),
-        _texts("docstrings", "Docstrings", docstrings, "shipped", _DOCSTRING_CLASSES),
+        _texts(
+            "docstrings",
+            "Docstrings",
+            docstrings,
+            "shipped",
+            " ".join(PACKAGES),
+            TRAIN_PER_CLASS * len(PACKAGES),
+            TEST_PER_CLASS * len(PACKAGES),
+        ),
+        _texts("sms_spam", "SMS spam", sms_spam, "files", "ham spam"),
         _texts("sst2", "SST-2 (film reviews)", sst2, "files", "negative positive", 6_920, 872),
         _texts("trec", "TREC (kinds of questions)", trec, "files", _TREC_CLASSES, 5_452, 500),
         _texts("ag_news", "AG News", ag_news, "files", "World Sports Business Sci/Tech", 120_000, 7_600),

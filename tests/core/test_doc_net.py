@@ -64,7 +64,14 @@ def features(model: torch.nn.Module, texts: Sequence[str]) -> Tensor:
 
 def test_every_layer_with_weights_has_a_name_worth_dragging() -> None:
     model = network()
-    assert [name for name, _ in model.named_children()] == ["tokens", "positions", "embedding_norm", "layers", "norm", "head"]
+    assert [name for name, _ in model.named_children()] == [
+        "tokens",
+        "positions",
+        "embedding_norm",
+        "layers",
+        "norm",
+        "head",
+    ]
     block = [name for name, module in model.get_submodule("layers.0").named_modules() if not list(module.children())]
     attention = [f"attention.{name}" for name in ("query", "key", "value", "output")]
     assert block == ["norm1", *attention, "norm2", "mlp.0", "mlp.1", "mlp.2"]
