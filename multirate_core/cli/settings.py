@@ -153,19 +153,11 @@ def _with_slow_rates(spec: PartitionSpec, options: Namespace) -> PartitionSpec:
 
 
 def _require_use(options: Namespace, kinds: Sequence[ArmKind]) -> None:
-    """Raise ConfigError for an option that no arm of the race would look at."""
-    unused = [
-        option
-        for option, used in (
-            ("--k-phases", options.k_phases is not None),
-            ("--slow-lr-factor", options.slow_lr_factor is not None),
-            ("--memory lean", options.memory == "lean"),
-            ("--no-drift", options.no_drift),
-        )
-        if used and "multirate" not in kinds
-    ]
-    if unused:
-        raise ConfigError(f"{unused[0]} is for multirate arms, got --arms {','.join(kinds)}. Add one, or leave it out.")
+    """Raise ConfigError for rates of slow groups where no arm has any."""
+    if all(kind == "sgd" for kind in kinds):
+        for option, given in (("--k-phases", options.k_phases), ("--slow-lr-factor", options.slow_lr_factor)):
+            if given is not None:
+                raise ConfigError(f"{option} is for slow groups, and plain sgd has none. Add an arm, or leave it out.")
 
 
 def _arm_kinds(text: str | None) -> list[ArmKind]:

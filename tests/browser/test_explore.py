@@ -228,7 +228,8 @@ def test_back_leads_to_the_page_before_and_not_through_every_setting(app: Server
     expect(pane(page, SLOW)).to_contain_text("every 7 steps")
     assert wait_link(page, "p") == here
     settled(page)
-    page.go_back()  # to the bare address: the first writing of a new session comes before our script
-    settled(page)
     page.go_back()
+    if page.url != "about:blank":  # the bare address, where a new session wrote its own before our script was there
+        settled(page)
+        page.go_back()
     assert page.url == "about:blank"
