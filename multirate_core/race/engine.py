@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -52,6 +53,7 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
     with cpu_threads(config.threads):
         yield PhaseChanged(f"building {config.model.name}")
         shape = data_shape(config.data, model_info(config.model.name))
+        shape = replace(shape, input_shape=model_registry.sample_shape(config.model, shape.input_shape))
         if config.execution.channels_last and len(shape.input_shape) == 1:
             raise ConfigError(f"channels last is for images, and {config.data.name} holds texts. Turn it off.")
         first = _build(config, shape, config.seeds[0], device)
