@@ -113,8 +113,14 @@ def _require_known(name: str) -> None:
         raise ModelError(f"{name} needs the package timm. Install it: pip install 'timm>=1.0'.")
     known = {*_timm().list_models(), *_timm().list_models(pretrained=True)}
     if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.4) or ["resnet18", "vit_tiny_patch16_224"]
-        raise ModelError(f"timm has no network {name!r}; the nearest names are {', '.join(near)}.")
+        raise ModelError(f"timm has no network {name!r}; the nearest names are {', '.join(_nearest(name, known))}.")
+
+
+def _nearest(name: str, known: set[str]) -> list[str]:
+    """Return up to three names: of the same network with other weights, else those that look alike."""
+    network = name.partition(".")[0]
+    same = sorted(each for each in known if each.startswith(f"{network}."))[:3]
+    return same or difflib.get_close_matches(name, known, n=3, cutoff=0.4) or ["resnet18", "vit_tiny_patch16_224"]
 
 
 def _require_fit(name: str, num_classes: int, input_shape: tuple[int, ...]) -> None:
