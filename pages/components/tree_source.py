@@ -44,6 +44,10 @@ def current_tree() -> TreeSource:
     settings = state.settings()
     info = choices()[settings.model]
     try:
+        settings = with_allowed_source(settings)
+    except MultirateError as error:
+        return TreeSource(settings, None, str(error))
+    try:
         settings = with_allowed_paths(settings)
         shape, problem = _shape(data_config(settings), settings.model), ""
     except MultirateError as error:
@@ -61,22 +65,26 @@ def current_tree() -> TreeSource:
     return TreeSource(settings, answer, problem)
 
 
+def with_allowed_source(settings: Settings) -> Settings:
+    """Return the settings with the folder of a network from Hugging Face made absolute; errors as below."""
+    info = choices()[settings.model]
+    if info.maker != "hugging_face" or not settings.source or _is_hub_name(settings.source):
+        return settings
+    try:
+        return replace(settings, source=str(require_allowed(settings.source)))
+    except MultirateError as error:
+        raise ConfigError(f"{error} {_place('Folder or hub name')}") from error
+
+
 def with_allowed_paths(settings: Settings) -> Settings:
-    """Return the settings with every path in use made absolute.
+    """Return the settings with every path of data and weights in use made absolute.
 
     Raises:
         ConfigError: a path leads outside the folders that the server's owner allows.
     """
     found = {}
-    info = choices()[settings.model]
     if settings.data_path and DATASETS[settings.data].source != "shipped":
         found["data_path"] = str(require_allowed(settings.data_path))
-    source = settings.source if info.maker == "hugging_face" else ""
-    if source and not _is_hub_name(source):
-        try:
-            found["source"] = str(require_allowed(source))
-        except MultirateError as error:
-            raise ConfigError(f"{error} {_place('Folder or hub name')}") from error
     if settings.weights_path and settings.weights == "file":
         try:
             found["weights_path"] = str(require_allowed(settings.weights_path))

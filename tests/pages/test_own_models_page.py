@@ -63,11 +63,14 @@ def test_a_listed_network_is_in_the_picker_and_its_board_and_race_are_those_of_i
 
 
 @pytest.mark.parametrize("model", ["own", "mine", "timm", "hugging_face", "glyph_net", "{source}"])
-def test_a_link_cannot_name_code(model: str, net: Path, ran: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_cannot_name_code(model: str, net: Path, ran: Path, own_home: Path) -> None:
     source = f"{net}:build"
     session = open_app(m=model.format(source=source), src=source)
     assert is_well(session)
-    if model in ("timm", "hugging_face"):  # the answer of the process that would make the tree
+    if model == "hugging_face":
+        assert "is outside the folders" in said(session)  # and no process looks at it
+        assert not list((own_home / "trees").glob("*"))
+    elif model == "timm":  # the answer of the process that makes the tree
         request = {"model": model, "num_classes": 10, "input_shape": (3, 0, 0), "source": source}
         assert describe.main([json.dumps(request)]) == 2
     else:
