@@ -14,9 +14,10 @@ import torch
 from multirate_core.cli.parser import make_parser
 from multirate_core.cli.program import main
 from multirate_core.cli.settings import model_config
-from multirate_core.config import DataConfig, ModelConfig
+from multirate_core.config import ArmConfig, Budget, DataConfig, ModelConfig, RaceConfig
 from multirate_core.data.catalog import data_shape, usual_shape
 from multirate_core.errors import ConfigError, ModelError, WeightsError
+from multirate_core.events import EnvironmentFound, LaneEnded
 from multirate_core.layers import describe
 from multirate_core.layers.describe import TreeRequest
 from multirate_core.layers.tree import LayerTree
@@ -24,6 +25,7 @@ from multirate_core.models.catalog import MODELS, model_info
 from multirate_core.models.own_sources import VARIABLE, absolute_source, as_raced, choices, chosen_name, file_of
 from multirate_core.models.registry import BuiltModel, build, build_skeleton
 from multirate_core.presets import race_preset
+from multirate_core.race import run
 
 GREY = (1, 16, 16)
 NET = """
@@ -263,3 +265,23 @@ def test_a_race_from_the_command_line_in_a_worker_of_another_folder(
     assert report["outcome"] == "finished"
     assert report["config"]["model"] == {"name": "own", "weights": "pretrained", "source": f"{net}:build"}
     assert {arm["steps"] for arm in report["arms"].values()} == {2}
+
+
+@pytest.mark.slow
+def test_a_file_that_is_changed_between_two_seeds_ends_the_race(net: Path) -> None:
+    config = RaceConfig(
+        arms=(ArmConfig("sgd", "sgd"),),
+        model=ModelConfig("own", source=f"{net}:build"),
+        data=DataConfig(train_images=40),
+        budget=Budget(epochs=1),
+        seeds=(0, 1),
+        device="cpu",
+        threads=1,
+    )
+    assert [event.outcome for event in run(config, lambda: "go") if isinstance(event, LaneEnded)] == ["finished"] * 2
+    events = run(config, lambda: "go")
+    found = next(event for event in events if isinstance(event, EnvironmentFound))
+    assert "my_net.py (SHA-256 " in found.values["notes"]
+    net.write_text(NET + "\n# another digest", encoding="utf-8")
+    with pytest.raises(ModelError, match="was changed while the race ran"):
+        list(events)
