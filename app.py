@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages.components import state
-from pages.components.resources import tidy_store
+from pages.components.resources import listed_models_are_well, tidy_store
 
 COMPONENTS = Path(__file__).parent / "pages" / "components"
 
@@ -24,6 +24,7 @@ page = st.navigation(
     ],
     position="top",
 )
-state.start()
-tidy_store()
-page.run()
+if listed_models_are_well():
+    state.start()
+    tidy_store()
+    page.run()

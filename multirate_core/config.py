@@ -37,7 +37,8 @@ class ModelConfig:
         name: a name of `multirate_core.models.catalog`.
         weights: "pretrained" (the model's published or shipped weights), "none" (random), or the path of a local
             state dict (`.pth`, `.pt`, `.th` or `.safetensors`).
-        source: of a network from Hugging Face: a local folder or a name on the hub, "" for the catalog's own; other
+        source: of a network from Hugging Face: a local folder or a name on the hub, "" for the catalog's own; of one
+            from timm: its name there; of one of the user's own: "file.py:function" or "package.module:function". Other
             networks have none.
     """
 

@@ -81,8 +81,12 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preset", default=DEFAULT, metavar="NAME", help=f"recipe to start from: {', '.join(RACE_PRESETS)}"
     )
-    group.add_argument("--model", metavar="NAME", help="glyph_net, doc_net, a torchvision model, or distilbert, …")
-    group.add_argument("--source", metavar="WHERE", help="folder or hub name of a network from Hugging Face")
+    group.add_argument(
+        "--model", metavar="NAME", help="glyph_net, doc_net, a torchvision model, distilbert, …, timm, or own"
+    )
+    group.add_argument(
+        "--source", metavar="WHERE", help="folder or hub name; name in timm; FILE.py:FUNCTION of your own"
+    )
     group.add_argument("--weights", metavar="WHICH", help="pretrained, none, or a .pth/.safetensors state dict")
     group.add_argument("--data", metavar="NAME", help=f"of {', '.join(DATASETS)}")
     group.add_argument(

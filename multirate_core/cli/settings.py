@@ -30,7 +30,8 @@ from multirate_core.data.catalog import data_shape
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
-from multirate_core.models.catalog import model_info, source_of
+from multirate_core.models.catalog import OWN_NAME, model_info, source_of
+from multirate_core.models.own_sources import absolute_source, as_raced
 from multirate_core.partition import files, preset, resolve, to_spec
 from multirate_core.partition.phases import read_phases
 from multirate_core.presets import RacePreset, race_preset
@@ -65,11 +66,13 @@ def race_config(options: Namespace) -> RaceConfig:
 
 def model_config(options: Namespace, chosen: RacePreset) -> ModelConfig:
     """Return the network: the preset's unless told otherwise; ModelError if its name is unknown."""
-    model = replace(chosen.model, **_given(options, name="model", weights="weights", source="source"))
+    model = as_raced(replace(chosen.model, **_given(options, name="model", weights="weights", source="source")))
     source_of(model_info(model.name), model.source)
     if model.weights not in ("pretrained", "none"):  # the worker may run elsewhere than in this folder
         model = replace(model, weights=_full_path(model.weights))
-    if model.source and Path(model.source).expanduser().is_dir():
+    if model.name == OWN_NAME:
+        model = replace(model, source=absolute_source(model.source))
+    elif model.source and Path(model.source).expanduser().is_dir():
         model = replace(model, source=_full_path(model.source))
     return model
 

@@ -58,7 +58,8 @@ class DataShape:
 
     Args:
         num_classes: size of the head: the data's own number of classes, or the larger one asked for.
-        input_shape: of one sample: (C, H, W) of an image, (L,) of a text of the most tokens allowed.
+        input_shape: of one sample: (C, H, W) of an image, (L,) of a text of the most tokens allowed. Edges of 0 are the
+            network's own size, which it has to be asked for: `models.registry.sample_shape`.
         class_names: in the order of the labels; () if only the loaded files tell.
         train_images, test_images: how many, of the complete set where the files are not listed; 0 if unknown.
     """
@@ -142,9 +143,9 @@ def data_info(name: str) -> DataInfo:
 def data_shape(config: DataConfig, model: ModelInfo | None) -> DataShape:
     """Tell the shape of the data as the network will see it, without reading an image.
 
-    The edge is `config.image_size`; without it the network's own size for an image folder and the data's own size
-    otherwise, raised to the smallest one that the network takes. Texts have `config.max_tokens`, or 128, or what the
-    network takes at most.
+    The edge is `config.image_size`. Without it: the network's own size for an image folder, or if the network has to be
+    asked for it (0), and the data's own size otherwise, raised to the smallest one that the network takes. Texts have
+    `config.max_tokens`, or 128, or what the network takes at most.
 
     Args:
         config: of the data.
@@ -163,7 +164,7 @@ def data_shape(config: DataConfig, model: ModelInfo | None) -> DataShape:
         shape: tuple[int, ...] = (_most_tokens(config, model),)
     else:
         size = _image_size(info, config, model)
-        shape = (model.channels if model is not None else info.channels, size, size)
+        shape = (model.channels if model is not None and model.channels else info.channels, size, size)
     known = len(names) or info.num_classes or 0
     if config.train_images is not None and train:
         train = min(train, config.train_images)
@@ -174,7 +175,7 @@ def usual_shape(model: ModelInfo) -> tuple[int, ...]:
     """Return the shape of a sample that a network was made for."""
     if model.takes == "texts":
         return (min(DEFAULT_TOKENS, model.most_tokens),)
-    return (model.channels, model.image_size, model.image_size)
+    return (model.channels or 3, model.image_size, model.image_size)
 
 
 def require_same_kind(info: DataInfo, model: ModelInfo | None) -> None:
@@ -261,6 +262,6 @@ def _image_size(info: DataInfo, config: DataConfig, model: ModelInfo | None) -> 
     if config.image_size is not None:
         require_image_size(model, config.image_size)
         return config.image_size
-    if model.fixed_size or info.source == "folder":
+    if model.fixed_size or model.image_size == 0 or info.source == "folder":
         return model.image_size
     return max(info.image_size, model.smallest_size)

@@ -21,9 +21,12 @@ from pathlib import Path
 
 from multirate_core import __version__
 from multirate_core.checks import require_whole
+from multirate_core.config import ModelConfig
 from multirate_core.errors import ConfigError, ModelError, MultirateError, StoreError
 from multirate_core.home import subfolder
 from multirate_core.layers.tree import TREE_VERSION, LayerTree, from_json, to_json
+from multirate_core.models.catalog import OWN_NAME, model_info, source_of
+from multirate_core.models.own_sources import file_of
 
 LOG_TAIL_CHARACTERS = 2000
 
@@ -35,8 +38,8 @@ class TreeRequest:
     Args:
         model: its name.
         num_classes: size of the head.
-        input_shape: of one sample: (C, H, W) of an image, (L,) of a text.
-        source: of a network from Hugging Face, as in `ModelConfig`.
+        input_shape: of one sample: (C, H, W) of an image, (C, 0, 0) for the network's own size, (L,) of a text.
+        source: of a network that needs one, as in `ModelConfig`.
     """
 
     model: str
@@ -50,7 +53,8 @@ class TreeRequest:
         require_whole("num_classes", self.num_classes, 1, 100_000)
         if len(self.input_shape) not in (1, 3):
             raise ConfigError(f"an input shape is (C, H, W) of an image or (L,) of a text, got {self.input_shape}.")
-        for size in self.input_shape:
+        own_size = self.input_shape[1:] == (0, 0)
+        for size in self.input_shape[:1] if own_size else self.input_shape:
             require_whole("each number of the input shape", size, 1, 8192)
 
 
@@ -124,17 +128,16 @@ def describe(request: TreeRequest) -> LayerTree:
     Raises:
         ModelError: unknown model, or one that cannot be built for this request.
     """
-    from multirate_core.models.catalog import model_info, source_of
-
     source_of(model_info(request.model), request.source)  # what has no network is told before torch is loaded
     import torch
 
     from multirate_core.layers.build import layer_tree
-    from multirate_core.models.registry import build_skeleton
+    from multirate_core.models.registry import build_skeleton, sample_shape
 
+    shape = sample_shape(ModelConfig(request.model, source=request.source), request.input_shape)
     with torch.device("meta"):
-        model, head = build_skeleton(request.model, request.num_classes, request.input_shape, request.source)
-    return layer_tree(model, request.input_shape, request.model, head)
+        model, head = build_skeleton(request.model, request.num_classes, shape, request.source)
+    return layer_tree(model, shape, request.model, head)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -180,28 +183,33 @@ def _read_tree(path: Path, modified_ns: int) -> LayerTree:  # noqa: ARG001 - a n
 
 
 def _tree_path(request: TreeRequest) -> Path:
-    return subfolder("trees") / f"{_key(request)}.json"
+    return subfolder("trees") / f"{key(request)}.json"
 
 
 def _error_path(request: TreeRequest) -> Path:
-    return subfolder("trees") / f"{_key(request)}.error.json"
+    return subfolder("trees") / f"{key(request)}.error.json"
 
 
 def _log_path(request: TreeRequest) -> Path:
-    return subfolder("logs") / f"tree-{_key(request)}.log"
+    return subfolder("logs") / f"tree-{key(request)}.log"
 
 
-def _key(request: TreeRequest) -> str:
-    makers = [_version(package) for package in ("torch", "torchvision", "transformers")]
-    facts = [asdict(request), TREE_VERSION, __version__, *makers, _described(request.source)]
+def key(request: TreeRequest) -> str:
+    """Return what the answer is filed under: the request, and all that shaped or would shape it."""
+    makers = [_version(package) for package in ("torch", "torchvision", "transformers", "timm")]
+    facts = [asdict(request), TREE_VERSION, __version__, *makers, _described(request)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 
-def _described(source: str) -> str:
-    """Return what a local folder says about its network: it may be replaced under the same name."""
+def _described(request: TreeRequest) -> str:
+    """Return the code of an own network, or what a local folder says: both may be replaced under the same name."""
+    if not request.source:
+        return ""
+    own = request.model == OWN_NAME
     try:
-        return (Path(source).expanduser() / "config.json").read_text(encoding="utf-8") if source else ""
-    except (OSError, ValueError):
+        file = file_of(request.source) if own else Path(request.source).expanduser() / "config.json"
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file is not None else ""
+    except (OSError, ValueError, RuntimeError, ModelError):
         return ""
 
 

@@ -7,6 +7,7 @@ two together.
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal
@@ -15,10 +16,11 @@ from multirate_core.errors import ModelError
 
 OFFLINE_NAME: Final = "glyph_net"
 OFFLINE_TEXT_NAME: Final = "doc_net"
+OWN_NAME: Final = "own"
 SHIPPED_FAMILY: Final = "Ships with this project"
 
 Takes = Literal["images", "texts"]
-Maker = Literal["shipped", "torchvision", "hugging_face"]
+Maker = Literal["shipped", "torchvision", "hugging_face", "timm", "own"]
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,17 @@ class ModelInfo:
         name: as in `ModelConfig.name`; torchvision's own name for its models.
         title: the name as people write it.
         family: what it is grouped under.
-        image_size: edge in pixels of the images that its published weights were made for.
-        channels: of the images it takes: 3 for torchvision's models, 1 for the offline network.
+        image_size: edge in pixels of the images that it was made for; 0 if the network has to be asked for it.
+        channels: of the images it takes: 3 for torchvision's models, 1 for the offline network, 0 for any.
         offline: its pretrained weights ship with this project.
         pretrained: there are published or shipped weights.
         note: parameters and size of the download, in words.
         smallest_size: the smallest edge in pixels that it can be trained on.
         fixed_size: it takes images of exactly `image_size`.
         takes: what it is trained on.
-        maker: which library makes it.
-        hub: its name on Hugging Face's hub; "" where the user has to name one.
+        maker: which library makes it, or "own" for the user's own code.
+        hub: its source where that is known: a name on Hugging Face's hub, or code that is listed under this name; ""
+            where the user has to name one.
         most_tokens: of a text network: the longest text that it takes.
     """
 
@@ -152,6 +155,15 @@ _HUGGING_FACE: Final = (
      "texts; needs the package transformers."),
 )  # fmt: skip
 
+# What the source of a network is, by its maker; the others need none.
+_SOURCES: Final = {
+    "hugging_face": "a local folder with config.json, or a name on the hub such as "
+    "'distilbert/distilbert-base-uncased'",
+    "timm": "a name in timm such as 'resnet18.a1_in1k' or 'vit_tiny_patch16_224'",
+    "own": "code that makes the network: 'path/to/file.py:function' or 'package.module:function'",
+}
+_TIMM_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}")  # neither a folder nor somebody's page on the hub
+
 
 def model_info(name: str) -> ModelInfo:
     """Return the facts about one network.
@@ -169,21 +181,23 @@ def model_info(name: str) -> ModelInfo:
 
 
 def source_of(info: ModelInfo, source: str) -> str:
-    """Return the folder or the hub name that a network comes from, "" for one that needs none.
+    """Return what a network comes from: a folder, a name or code; "" for one that needs none.
 
     Raises:
-        ModelError: a source for a network that has none, or none for one that needs it.
+        ModelError: a source for a network that has none, none for one that needs it, or no name in timm.
     """
-    if info.maker != "hugging_face":
+    if info.maker not in _SOURCES:
         if source:
-            raise ModelError(f"{info.name} has no source, got {source[:80]!r}. Leave it out, or choose hugging_face.")
+            raise ModelError(
+                f"{info.name} has no source, got {source[:80]!r}. Leave it out, or choose hugging_face, timm or own."
+            )
         return ""
-    if not source and not info.hub:
-        raise ModelError(
-            f"{info.name} needs a source: a local folder with config.json, or a name on the hub such as "
-            "'distilbert/distilbert-base-uncased'."
-        )
-    return source or info.hub
+    found = source or info.hub
+    if not found:
+        raise ModelError(f"{info.name} needs a source: {_SOURCES[info.maker]}.")
+    if info.maker == "timm" and not _TIMM_NAME.fullmatch(found):
+        raise ModelError(f"{found[:80]!r} is not a name in timm, which has letters, digits, '.', '_' and '-' only.")
+    return found
 
 
 def require_image_size(info: ModelInfo, image_size: int) -> None:
@@ -229,6 +243,16 @@ def _text_model(
     )
 
 
+def _timm() -> ModelInfo:
+    note = "Any network for images that timm knows, by its name there; needs the package timm."
+    return ModelInfo("timm", "Another from timm", "timm", 0, 3, False, True, note, maker="timm")
+
+
+def _own() -> ModelInfo:
+    note = "A network that code of your own makes; images are scaled to [-1, 1]."
+    return ModelInfo(OWN_NAME, "Your own", "Your own", 224, 0, False, False, note, maker="own")
+
+
 def _catalog() -> dict[str, ModelInfo]:
     rows = {OFFLINE_NAME: _offline(), OFFLINE_TEXT_NAME: _offline_text()}
     for family, smallest, fixed, members in _FAMILIES.values():
@@ -239,7 +263,7 @@ def _catalog() -> dict[str, ModelInfo]:
     for name, title, hub, words in _HUGGING_FACE:
         note = f"{words}; needs the package transformers." if hub else words
         rows[name] = _text_model(name, title, "Hugging Face", note, "hugging_face", hub)
-    return rows
+    return rows | {row.name: row for row in (_timm(), _own())}
 
 
 MODELS: Final = MappingProxyType(_catalog())

@@ -23,6 +23,7 @@ from multirate_core.models.catalog import (
     require_image_size,
     source_of,
 )
+from multirate_core.models.forward_check import require_scores
 from multirate_core.models.published import published_weights, torchvision_entry
 from multirate_core.models.weights import load_weights, read_weights
 
@@ -54,7 +55,7 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int, ...]) -
     Args:
         config: name and weights.
         num_classes: size of the head, ≥ 2.
-        input_shape: of one sample, as `data_shape` tells it: (C, H, W) of an image, (L,) of a text.
+        input_shape: of one sample, as `sample_shape` tells it: (C, H, W) of an image, (L,) of a text.
 
     Raises:
         ModelError: unknown name, wrong number of channels, or images that the network cannot take.
@@ -65,18 +66,66 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int, ...]) -
     source = source_of(info, config.source)
     if info.takes == "images":
         require_image_size(info, input_shape[-1])
-    if info.maker == "hugging_face" and config.weights == "pretrained":
+    module, head, notes = _made(config, source, num_classes, input_shape)
+    mean, std = _normalisation(info, source, input_shape) if info.takes == "images" else ((), ())
+    return BuiltModel(module.train(), head, mean, std, notes)
+
+
+def _made(
+    config: ModelConfig, source: str, num_classes: int, input_shape: tuple[int, ...]
+) -> tuple[nn.Module, tuple[str, ...], tuple[str, ...]]:
+    """Return the network with the weights that `config` names, its head, and notes on both."""
+    info = model_info(config.name)
+    notes: tuple[str, ...] = ()
+    if info.maker == "own":
+        module, head, notes = _own_model(source, num_classes, input_shape)
+        if config.weights in ("pretrained", "none"):
+            return module, head, (*notes, "Its weights are as they were returned.")
+    elif config.weights == "pretrained" and info.maker == "hugging_face":
         from multirate_core.models import hugging_face
 
-        module, head, notes = hugging_face.build_pretrained(info, source, num_classes)
-        return BuiltModel(module.train(), head, (), (), notes)
-    module, head = build_skeleton(config.name, num_classes, input_shape, source)
-    mean, std = _normalisation(info) if info.takes == "images" else ((), ())
-    if config.weights == "none":
-        return BuiltModel(module.train(), head, mean, std, ("The weights are random.",))
-    tensors, notes = _tensors(config)
-    notes += load_weights(module, tensors, head)
-    return BuiltModel(module.train(), head, mean, std, notes)
+        return hugging_face.build_pretrained(info, source, num_classes)
+    elif config.weights == "pretrained" and info.maker == "timm":
+        _require_channels(info, input_shape[0])
+        from multirate_core.models import timm_models
+
+        return timm_models.build_pretrained(source, num_classes, input_shape)
+    else:
+        module, head = build_skeleton(config.name, num_classes, input_shape, source)
+        if config.weights == "none":
+            return module, head, ("The weights are random.",)
+    tensors, found = _tensors(config)
+    return module, head, (*notes, *found, *load_weights(module, tensors, head))
+
+
+def _own_model(
+    source: str, num_classes: int, input_shape: tuple[int, ...]
+) -> tuple[nn.Module, tuple[str, ...], tuple[str, ...]]:
+    """Return the user's own network, its head and notes, if it can be raced on such images."""
+    from multirate_core.models import own_models
+
+    module, head, notes = own_models.build(source, num_classes, input_shape)
+    advice = "Let its function take in_channels and image_size, or choose another image size."
+    require_scores(source, module.eval(), input_shape, num_classes, advice)
+    return module, head, notes
+
+
+def sample_shape(config: ModelConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a sample: edges of 0 become the network's own image size.
+
+    Args:
+        config: name and source of the network.
+        shape: as `data_shape` tells it.
+
+    Raises:
+        ModelError: the name is unknown, or the network cannot say.
+    """
+    if 0 not in shape:
+        return shape
+    from multirate_core.models import timm_models
+
+    edge = timm_models.image_size(source_of(model_info(config.name), config.source))
+    return (shape[0], edge, edge)
 
 
 def build_skeleton(
@@ -89,8 +138,8 @@ def build_skeleton(
     Args:
         name: of the catalog.
         num_classes: size of the head, ≥ 2.
-        input_shape: of one sample, as `data_shape` tells it.
-        source: of a network from Hugging Face.
+        input_shape: of one sample, as `sample_shape` tells it.
+        source: of a network that needs one, as in `ModelConfig`.
 
     Returns:
         The network and the module paths of its head.
@@ -105,6 +154,15 @@ def build_skeleton(
         return hugging_face.build_skeleton(info, source, num_classes)
     if info.takes == "images":
         _require_channels(info, input_shape[0])
+    if info.maker == "timm":
+        from multirate_core.models import timm_models
+
+        return timm_models.build_skeleton(source_of(info, source), num_classes, input_shape)
+    if info.maker == "own":
+        from multirate_core.models import own_models
+
+        module, head, _ = own_models.build(source_of(info, source), num_classes, input_shape)
+        return module, head
     model = _shipped_model(info, num_classes) if info.maker == "shipped" else _torchvision_model(info, num_classes)
     return model, (heads.head_path(model),)
 
@@ -127,8 +185,16 @@ def _tensors(config: ModelConfig) -> tuple[dict[str, torch.Tensor], tuple[str, .
     return tensors, (f"Weights from the file {path.name}.", *notes)
 
 
-def _normalisation(info: ModelInfo) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(
+    info: ModelInfo, source: str, input_shape: tuple[int, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation per channel that the published weights were trained with."""
+    if info.maker == "own":
+        return (0.5,) * input_shape[0], (0.5,) * input_shape[0]
+    if info.maker == "timm":
+        from multirate_core.models import timm_models
+
+        return timm_models.normalisation(source)
     if info.name == OFFLINE_NAME:
         from multirate_core.models import glyph_net
 
@@ -138,7 +204,7 @@ def _normalisation(info: ModelInfo) -> tuple[tuple[float, ...], tuple[float, ...
 
 
 def _require_channels(info: ModelInfo, channels: int) -> None:
-    if channels != info.channels:
+    if info.channels and channels != info.channels:
         raise ModelError(
             f"{info.name} takes images of {info.channels} channel(s), got {channels}. "
             "The data loading repeats or mixes channels: load the images with the model's number of channels."

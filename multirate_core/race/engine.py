@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from multirate_core.config import Execution, RaceConfig
 from multirate_core.data import registry as data_registry
 from multirate_core.data.catalog import DataShape, data_shape
-from multirate_core.errors import ConfigError
+from multirate_core.errors import ConfigError, ModelError
 from multirate_core.events import EnvironmentFound, Event, PhaseChanged
 from multirate_core.lean.blocks import find_blocks
 from multirate_core.models import registry as model_registry
@@ -52,6 +53,7 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
     with cpu_threads(config.threads):
         yield PhaseChanged(f"building {config.model.name}")
         shape = data_shape(config.data, model_info(config.model.name))
+        shape = replace(shape, input_shape=model_registry.sample_shape(config.model, shape.input_shape))
         if config.execution.channels_last and len(shape.input_shape) == 1:
             raise ConfigError(f"channels last is for images, and {config.data.name} holds texts. Turn it off.")
         first = _build(config, shape, config.seeds[0], device)
@@ -60,10 +62,10 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
         split = yield from _watched(lambda say: _load(config, shape, say), control)
         if split is None:
             return
-        kept = {config.seeds[0]: first}
+        kept, notes = {config.seeds[0]: first}, first.notes
         parts = RaceParts(
             config=config,
-            build=lambda seed: kept.pop(seed, None) or _build(config, shape, seed, device),
+            build=lambda seed: kept.pop(seed, None) or _again(_build(config, shape, seed, device), notes),
             split=split,
             partitions=partitions,
             device=device,
@@ -77,6 +79,16 @@ def _build(config: RaceConfig, shape: DataShape, seed: int, device: torch.device
     """Make the network on the CPU; what it draws at random comes from the seed alone."""
     with Randomness(seed, device).active():
         return model_registry.build(config.model, shape.num_classes, shape.input_shape)
+
+
+def _again(built: BuiltModel, notes: tuple[str, ...]) -> BuiltModel:
+    """Return the network of a later seed, if its code is still that of the first one."""
+    if built.notes != notes:
+        raise ModelError(
+            f"the network was changed while the race ran: {' '.join(notes)} became {' '.join(built.notes)} "
+            "All seeds of a race need the same network. Start it again."
+        )
+    return built
 
 
 def _load(

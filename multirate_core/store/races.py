@@ -166,7 +166,8 @@ def _check_room(connection: sqlite3.Connection, newcomer: Waiting) -> None:
 
 def _insert(connection: sqlite3.Connection, race_id: str, config: RaceConfig, candidates: tuple[str, ...]) -> None:
     now = time.time()
-    words = (race_id, config.model.name, config.data.name, Path(config.data.path or "").name)
+    model, data = config.model, config.data
+    words = (race_id, model.name, Path(model.source).name, data.name, Path(data.path or "").name)
     values = {
         "id": race_id,
         "created_at": now,
@@ -197,6 +198,7 @@ def likeness(config: RaceConfig, candidates: Sequence[str]) -> str:
         (arm.kind, [group.period for group in arm.partition.groups] if arm.partition else []) for arm in config.arms
     ]
     data = (config.data.name, config.data.path, config.data.image_size, config.data.train_images)
+    model = config.model.name + config.model.source
     unit = "seconds" if config.budget.epochs is None else "epochs"
     device = candidates[0].partition(":")[0]
-    return f"{unit} {json.dumps([device, config.threads, config.model.name, data, config.recipe.batch_size, arms])}"
+    return f"{unit} {json.dumps([device, config.threads, model, data, config.recipe.batch_size, arms])}"

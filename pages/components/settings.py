@@ -24,12 +24,14 @@ from multirate_core.config import (
 )
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
-from multirate_core.models.catalog import MODELS
+from multirate_core.models.catalog import OWN_NAME
+from multirate_core.models.own_sources import as_raced, choices, chosen_name
 from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset, usual_preset
 
 ARM_KINDS = ("sgd", "multirate", "frozen")
 BUDGETS = ("epochs", "seconds")
 WEIGHTS = ("pretrained", "none", "file")
+TYPED_SOURCES = ("hugging_face", "timm")  # makers of networks whose source is typed on the page
 AXES = ("seconds", "steps", "epochs")
 BASES = get_args(BaseRule)
 SCHEDULES = get_args(Schedule)
@@ -164,7 +166,7 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
     require_whole("seeds", settings.seeds, 1, MAX_SEEDS)  # before that many are written down
     return RaceConfig(
         arms=arms,
-        model=_model(settings),
+        model=model_config(settings),
         data=data_config(settings),
         recipe=_recipe(settings),
         budget=_budget(settings),
@@ -175,21 +177,21 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
     )
 
 
-def _model(settings: Settings) -> ModelConfig:
-    """Return the network; a source that was typed for another one is not used."""
+def model_config(settings: Settings) -> ModelConfig:
+    """Return the network; a source that was typed for another one is not used, and code cannot be typed."""
     weights = settings.weights_path if settings.weights == "file" else settings.weights
-    source = settings.source if MODELS[settings.model].maker == "hugging_face" else ""
-    return ModelConfig(settings.model, weights, source)
+    source = settings.source if choices()[settings.model].maker in TYPED_SOURCES else ""
+    return as_raced(ModelConfig(settings.model, weights, source))
 
 
 def from_race(config: RaceConfig) -> Settings:
     """Return the settings that make this race again (the partitions come from its arms)."""
     own = config.model.weights in ("pretrained", "none")
     return Settings(
-        model=config.model.name,
+        model=chosen_name(config.model),
         weights=config.model.weights if own else "file",
         weights_path="" if own else config.model.weights,
-        source=config.model.source,
+        source="" if config.model.name == OWN_NAME else config.model.source,
         data=config.data.name,
         data_path=config.data.path or "",
         image_size=config.data.image_size or 0,

@@ -13,7 +13,7 @@ from multirate_core.data.catalog import DATASETS
 from multirate_core.data.paths import allowed_folders
 from multirate_core.errors import MultirateError
 from multirate_core.machine import default_threads
-from multirate_core.models.catalog import MODELS
+from multirate_core.models.own_sources import choices
 from pages.components import state
 from pages.components.board.partition_panel import period_input
 from pages.components.settings import (
@@ -60,7 +60,7 @@ def main_settings(groups: tuple[GroupSpec, ...]) -> DeltaGenerator:
     with st.container(key="main_settings"):  # page.css breaks the row in two where it is narrow
         model, data, k, budget, unit, button = st.columns([2.9, 2.9, 1.5, 1.5, 2.2, 2], vertical_alignment="bottom")
     with model:
-        _select("Model", "model", {name: info.title for name, info in MODELS.items()}, on_change=_follow_model)
+        _select("Model", "model", {name: info.title for name, info in choices().items()}, on_change=_follow_model)
     with data:
         _select("Data", "data", {name: info.title for name, info in DATASETS.items()}, on_change=_follow_data)
     with k:
@@ -94,8 +94,9 @@ def more_settings() -> None:
 
 
 def _follow_model() -> None:
-    """Offer data that the new network can take, and its usual recipe."""
-    takes = MODELS[st.session_state[state.field_key("model")]].takes
+    """Offer data that the new network can take, and its usual recipe; a source was typed for another network."""
+    state.set_field("source", "")
+    takes = choices()[st.session_state[state.field_key("model")]].takes
     if DATASETS[st.session_state[state.field_key("data")]].holds != takes:
         state.set_field("data", next(name for name, info in DATASETS.items() if info.holds == takes))
     recommend()
@@ -104,8 +105,8 @@ def _follow_model() -> None:
 def _follow_data() -> None:
     """Offer a network that takes the new data, and its usual recipe."""
     holds = DATASETS[st.session_state[state.field_key("data")]].holds
-    if MODELS[st.session_state[state.field_key("model")]].takes != holds:
-        state.set_field("model", next(name for name, info in MODELS.items() if info.takes == holds))
+    if choices()[st.session_state[state.field_key("model")]].takes != holds:
+        state.set_field("model", next(name for name, info in choices().items() if info.takes == holds))
     recommend()
 
 
@@ -128,8 +129,13 @@ def _budget_input() -> None:
 
 
 def _weights_and_data() -> None:
-    info, data = MODELS[st.session_state[state.field_key("model")]], DATASETS[st.session_state[state.field_key("data")]]
-    if info.maker == "hugging_face":
+    info, data = (
+        choices()[st.session_state[state.field_key("model")]],
+        DATASETS[st.session_state[state.field_key("data")]],
+    )
+    if info.maker == "timm":
+        _text("Name in timm", "source", "Such as resnet18.a1_in1k or vit_tiny_patch16_224.")
+    elif info.maker == "hugging_face":
         usual = f"{info.hub}, if left empty" if info.hub else "owner/name"
         _text("Folder or hub name", "source", f"A folder on the server, or a name on Hugging Face's hub: {usual}.")
     _segmented("Weights", "weights", WEIGHTS, WEIGHT_TITLES)

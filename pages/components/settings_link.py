@@ -7,7 +7,8 @@ from typing import Any
 
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
-from multirate_core.models.catalog import MODELS
+from multirate_core.models.catalog import OWN_NAME
+from multirate_core.models.own_sources import VARIABLE, choices
 from pages.components.settings import (
     ARM_KINDS,
     AXES,
@@ -33,6 +34,12 @@ def _choice(*allowed: str) -> Callable[[str], str]:
     return read
 
 
+def _model(text: str) -> str:
+    if text == OWN_NAME:  # with whatever source: a link must not bring code
+        raise ConfigError(f"a link cannot name code to run, only a network that the server's owner lists in {VARIABLE}")
+    return _choice(*choices())(text)
+
+
 def _arms(text: str) -> tuple[str, ...]:
     arms = tuple(_choice(*ARM_KINDS)(arm) for arm in text.split(",") if arm)
     if len(set(arms)) < len(arms):
@@ -46,7 +53,7 @@ def _flag(text: str) -> bool:
 
 # Field of Settings -> (name in the link, how its text is read).
 LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "model": ("m", _choice(*MODELS)),
+    "model": ("m", _model),
     "weights": ("w", _choice(*WEIGHTS)),
     "weights_path": ("wp", str),
     "source": ("src", str),

@@ -15,7 +15,8 @@ import streamlit as st
 
 from multirate_core.config import GroupSpec, RaceConfig
 from multirate_core.data.catalog import DATASETS
-from multirate_core.models.catalog import MODELS
+from multirate_core.models.catalog import OWN_NAME
+from multirate_core.models.own_sources import VARIABLE, choices, chosen_name
 from pages.components.settings import Settings, from_race
 from pages.components.settings_link import LINK_FIELDS, MAX_LINK_VALUE, from_link, to_link
 
@@ -125,9 +126,11 @@ def open_race(race_id: str, config: RaceConfig | None = None) -> None:
     st.session_state.race = race_id
     if config is None:
         return
-    if config.model.name not in MODELS or config.data.name not in DATASETS:
-        what = f"{config.model.name} on {config.data.name}"
-        st.session_state.problems.append(f"This version does not know {what[:100]}: only the race's curves are shown.")
+    if chosen_name(config.model) not in choices() or config.data.name not in DATASETS:
+        what = f"This version does not know {config.model.name} on {config.data.name}"[:140]
+        if config.model.name == OWN_NAME:  # from the command line: a browser may look at it, not run it again
+            what = f"The code of this race's network is not listed in {VARIABLE}"
+        st.session_state.problems.append(f"{what}: only the race's curves are shown.")
         return
     set_settings(from_race(config))
     st.session_state.pins = {}

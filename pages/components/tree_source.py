@@ -13,10 +13,10 @@ from multirate_core.data.paths import require_allowed
 from multirate_core.errors import ConfigError, MultirateError
 from multirate_core.layers.describe import DescribeError, TreeRequest
 from multirate_core.layers.tree import LayerTree
-from multirate_core.models.catalog import model_info
+from multirate_core.models.own_sources import choices
 from pages.components import state
 from pages.components.resources import layer_tree
-from pages.components.settings import Settings, data_config, in_words_of_the_page
+from pages.components.settings import Settings, data_config, in_words_of_the_page, model_config
 from pages.components.text import plain
 
 POLL_S = 0.5
@@ -42,7 +42,11 @@ class TreeSource:
 def current_tree() -> TreeSource:
     """Return the tree for the settings; a problem with the data still shows the tree, with a head of ten classes."""
     settings = state.settings()
-    info = model_info(settings.model)
+    info = choices()[settings.model]
+    try:
+        settings = with_allowed_source(settings)
+    except MultirateError as error:
+        return TreeSource(settings, None, str(error))
     try:
         settings = with_allowed_paths(settings)
         shape, problem = _shape(data_config(settings), settings.model), ""
@@ -51,9 +55,9 @@ def current_tree() -> TreeSource:
         problem = in_words_of_the_page(str(error))
         if DATASETS[settings.data].source != "shipped" and "More settings" not in problem:
             problem += " " + _place("Data folder on the server")
-    source = settings.source if info.maker == "hugging_face" else ""
+    model = model_config(settings)
     try:
-        answer = layer_tree(TreeRequest(settings.model, shape.num_classes, shape.input_shape, source))
+        answer = layer_tree(TreeRequest(model.name, shape.num_classes, shape.input_shape, model.source))
     except MultirateError as error:
         return TreeSource(settings, None, str(error))
     if isinstance(answer, DescribeError):
@@ -61,22 +65,26 @@ def current_tree() -> TreeSource:
     return TreeSource(settings, answer, problem)
 
 
+def with_allowed_source(settings: Settings) -> Settings:
+    """Return the settings with the folder of a network from Hugging Face made absolute; errors as below."""
+    info = choices()[settings.model]
+    if info.maker != "hugging_face" or not settings.source or _is_hub_name(settings.source):
+        return settings
+    try:
+        return replace(settings, source=str(require_allowed(settings.source)))
+    except MultirateError as error:
+        raise ConfigError(f"{error} {_place('Folder or hub name')}") from error
+
+
 def with_allowed_paths(settings: Settings) -> Settings:
-    """Return the settings with every path in use made absolute.
+    """Return the settings with every path of data and weights in use made absolute.
 
     Raises:
         ConfigError: a path leads outside the folders that the server's owner allows.
     """
     found = {}
-    info = model_info(settings.model)
     if settings.data_path and DATASETS[settings.data].source != "shipped":
         found["data_path"] = str(require_allowed(settings.data_path))
-    source = settings.source if info.maker == "hugging_face" else ""
-    if source and not _is_hub_name(source):
-        try:
-            found["source"] = str(require_allowed(source))
-        except MultirateError as error:
-            raise ConfigError(f"{error} {_place('Folder or hub name')}") from error
     if settings.weights_path and settings.weights == "file":
         try:
             found["weights_path"] = str(require_allowed(settings.weights_path))
@@ -96,7 +104,7 @@ def _place(field: str) -> str:
 
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
 def _shape(config: DataConfig, model: str) -> DataShape:
-    return data_shape(config, model_info(model))
+    return data_shape(config, choices()[model])
 
 
 def show_missing_tree(source: TreeSource) -> None:

@@ -13,7 +13,7 @@ from plot_races import partition
 from multirate_core.config import ArmConfig, Budget, Execution, ModelConfig, RaceConfig, Recipe
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
-from multirate_core.models.catalog import MODELS
+from multirate_core.models.own_sources import choices
 from multirate_core.presets import RACE_PRESETS
 from pages.components.settings import (
     ARM_KINDS,
@@ -43,7 +43,7 @@ def finite(low: float, high: float, **more: Any) -> st.SearchStrategy[float]:
 
 ALL_SETTINGS = st.builds(
     Settings,
-    model=st.sampled_from(list(MODELS)),
+    model=st.sampled_from(list(choices())),
     weights=st.sampled_from(WEIGHTS),
     weights_path=PATHS,
     data=st.sampled_from(list(DATASETS)),

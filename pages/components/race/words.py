@@ -6,9 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from multirate_core.config import BASE_TITLES, ArmConfig, GroupSpec, PartitionSpec, RaceConfig, Recipe
+from multirate_core.config import BASE_TITLES, ArmConfig, GroupSpec, ModelConfig, PartitionSpec, RaceConfig, Recipe
 from multirate_core.config_json import to_dict
 from multirate_core.data.catalog import DATASETS
 from multirate_core.events import Evaluated
@@ -84,13 +85,18 @@ def recipe_text(config: RaceConfig) -> str:
 
 def setting_text(config: RaceConfig, arm: str) -> str:
     """Return what a result belongs to: "Glyph net on Handwritten digits, 24 epochs; fast: fc; slow every 5 steps"."""
-    model, data = MODELS.get(config.model.name), DATASETS.get(config.data.name)
-    model_title = model.title if model else config.model.name
+    data = DATASETS.get(config.data.name)
     data_title = data.title if data else config.data.name
     own = [each for each in config.arms if each.name == arm]
     groups = [words for each in own for words in _groups_in_words(each)]
-    what = [f"{model_title} on {data_title}", budget_text(config), *_ways(config, own)]
+    what = [f"{model_title(config.model)} on {data_title}", budget_text(config), *_ways(config, own)]
     return "; ".join([", ".join(what), *groups])
+
+
+def model_title(model: ModelConfig) -> str:
+    """Return what people read for a network: the end of its source, where one was named."""
+    info = MODELS.get(model.name)
+    return Path(model.source).name or (info.title if info else model.name)
 
 
 def _ways(config: RaceConfig, arms: Sequence[ArmConfig]) -> list[str]:
@@ -144,7 +150,7 @@ def table_row(row: RaceRow) -> dict[str, Any]:
         "Race": row.id,
         "Started": row.created_at,
         "State": OUTCOME_WORDS[row.outcome] if row.outcome else row.state,
-        "Model": row.config.model.name,
+        "Model": Path(row.config.model.source).name or row.config.model.name,
         "Data": row.config.data.name,
         "Arms": arms_text(row.config),
         "Fast": fast_text(row.config),
