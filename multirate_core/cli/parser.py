@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from multirate_core import __version__
 from multirate_core.data.catalog import DATASETS
+from multirate_core.metrics import METRICS
 from multirate_core.partition.presets import PRESETS
 from multirate_core.presets import DEFAULT, RACE_PRESETS
 
@@ -69,6 +70,7 @@ def _compare(commands: argparse._SubParsersAction[OneLineParser]) -> None:
     _add_training(parser)
     _add_computing(parser)
     run = parser.add_argument_group("running")
+    run.add_argument("--metric", metavar="NAME", help=f"what the race is judged by: {', '.join(METRICS)}")
     run.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
     run.add_argument("--threads", type=int, metavar="N", help="CPU threads of the worker; default: cores - 1")
     run.add_argument("--inline", action="store_true", help="train in this process instead of a worker")

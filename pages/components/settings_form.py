@@ -13,6 +13,7 @@ from multirate_core.data.catalog import DATASETS
 from multirate_core.data.paths import allowed_folders
 from multirate_core.errors import MultirateError
 from multirate_core.machine import default_threads
+from multirate_core.metrics import METRIC_INFO
 from multirate_core.models.catalog import MODELS
 from pages.components import state
 from pages.components.board.partition_panel import period_input
@@ -51,6 +52,8 @@ those of the fast groups alone. What slow groups hold is not clipped again."""
 DECAY_NORMS_HELP = "Off: parameters of one dimension are left without weight decay."
 ACCUMULATE_HELP = """Each batch goes through the network in so many parts: less memory, and the same step but for
 rounding and BatchNorm, which sees one part at a time."""
+METRIC_HELP = """What targets, answers and the upper plot are about, on the test part. Every test computes them all.
+Where one class is much more frequent than the others, accuracy says little."""
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
@@ -216,6 +219,8 @@ def _rarely_changed() -> None:
             "Channels last", "channels_last", "Convolution weights and images with the channels innermost in memory."
         )
     _toggle("Compile", "compile", COMPILE_HELP)
+    titles = {name: info.long_title for name, info in METRIC_INFO.items()}
+    _select("Judged by", "metric", titles, help=METRIC_HELP)
 
 
 def _devices() -> list[str]:

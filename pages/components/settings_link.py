@@ -7,6 +7,7 @@ from typing import Any
 
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
+from multirate_core.metrics import METRICS
 from multirate_core.models.catalog import MODELS
 from pages.components.settings import (
     ARM_KINDS,
@@ -85,6 +86,7 @@ LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "channels_last": ("cl", _flag),
     "compile": ("comp", _flag),
     "axis": ("x", _choice(*AXES)),
+    "metric": ("met", _choice(*METRICS)),
 }
 
 
