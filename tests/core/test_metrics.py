@@ -191,7 +191,7 @@ def test_a_store_of_before_reads_and_its_curves_are_those_of_the_accuracy() -> N
     assert table_row(row)["Judged by"] == ""
     report = make_report(row, lanes, tests)
     assert json.loads(json.dumps(report)) == report
-    evaluations = race_curves(row.id).lanes[0].evaluations
+    evaluations = race_curves(row.id).lanes[tests[0].lane].evaluations
     assert evaluations.score("accuracy").tolist() == [0.75] and np.isnan(evaluations.score("mcc")).all()
 
 
