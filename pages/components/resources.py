@@ -1,16 +1,19 @@
-"""What all sessions of this server share: the backend, layer trees under way, and the store's upkeep."""
+"""What all sessions of this server share: the backend, layer trees and previews under way, and the store's upkeep."""
 
 from __future__ import annotations
 
 import subprocess
 import threading
 import time
+from typing import Any
 
 import streamlit as st
 
 from multirate_core import home
 from multirate_core.backends.local_process import LocalProcess
 from multirate_core.backends.protocol import Backend
+from multirate_core.data import preview
+from multirate_core.data.preview_form import DataPreview
 from multirate_core.errors import StoreError
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
@@ -19,7 +22,7 @@ from pages.components.text import plain
 RETRY_AFTER_S = 20.0
 
 _lock = threading.Lock()
-_started: dict[describe.TreeRequest, tuple[subprocess.Popen[bytes], float]] = {}
+_started: dict[Any, tuple[subprocess.Popen[bytes], float]] = {}
 
 
 def backend() -> Backend:
@@ -37,15 +40,25 @@ def tidy_store() -> None:
 
 def layer_tree(request: describe.TreeRequest) -> LayerTree | describe.DescribeError | None:
     """Return a network's tree, or start making it in another process and return None until it is there."""
+    return _made(describe, request, describe.DescribeError)
+
+
+def data_preview(request: preview.PreviewRequest) -> DataPreview | preview.PreviewError | None:
+    """Return a look at the data, or start one in another process and return None until it is there."""
+    return _made(preview, request, preview.PreviewError)
+
+
+def _made(maker: Any, request: Any, failure: type[Any]) -> Any:
+    """Return what a maker (`describe` or `preview`) has for a request; what failed is tried again after a while."""
     with _lock:
         if request in _started:
             process, started_at = _started[request]
-            answer = describe.outcome(request, process)
-            if not isinstance(answer, describe.DescribeError) or time.monotonic() - started_at < RETRY_AFTER_S:
+            answer = maker.outcome(request, process)
+            if not isinstance(answer, failure) or time.monotonic() - started_at < RETRY_AFTER_S:
                 return answer
         else:
-            answer = describe.read(request)
-            if isinstance(answer, LayerTree):
+            answer = maker.read(request)
+            if answer is not None and not isinstance(answer, failure):
                 return answer
-        _started[request] = (describe.start(request), time.monotonic())
+        _started[request] = (maker.start(request), time.monotonic())
         return None

@@ -165,7 +165,7 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
     require_whole("seeds", settings.seeds, 1, MAX_SEEDS)  # before that many are written down
     return RaceConfig(
         arms=arms,
-        model=_model(settings),
+        model=model_config(settings),
         data=data_config(settings),
         recipe=_recipe(settings),
         budget=_budget(settings),
@@ -177,8 +177,8 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
     )
 
 
-def _model(settings: Settings) -> ModelConfig:
-    """Return the network; a source that was typed for another one is not used."""
+def model_config(settings: Settings) -> ModelConfig:
+    """Return the network part of the configuration; a source that was typed for another one is not used."""
     weights = settings.weights_path if settings.weights == "file" else settings.weights
     source = settings.source if MODELS[settings.model].maker == "hugging_face" else ""
     return ModelConfig(settings.model, weights, source)

@@ -17,6 +17,7 @@ from multirate_core.metrics import METRIC_INFO
 from multirate_core.models.catalog import MODELS
 from pages.components import state
 from pages.components.board.partition_panel import period_input
+from pages.components.data_preview import preview_button
 from pages.components.settings import (
     ARM_KINDS,
     BASES,
@@ -149,6 +150,7 @@ def _weights_and_data() -> None:
         _text("Column of the texts", "text_column", "Its name, or its place from 1; empty: found by name.")
         _text("Column of the labels", "label_column", "Its name, or its place from 1; empty: found by name.")
     st.caption(plain(data.note))
+    preview_button()
     if data.holds == "images":
         _number("image_size", 8.0, zero="the data's own")
     else:
