@@ -19,7 +19,7 @@ from typing import Final
 
 from multirate_core import __version__, kept_answer
 from multirate_core.config import DataConfig, ModelConfig
-from multirate_core.data.catalog import data_info
+from multirate_core.data.catalog import DataInfo, data_info
 from multirate_core.data.preview_form import MOST_SAMPLES, PREVIEW_VERSION, DataPreview, from_json, to_json
 from multirate_core.errors import DataError, MultirateError
 from multirate_core.home import subfolder
@@ -56,18 +56,27 @@ def preview(config: DataConfig, model: ModelConfig) -> DataPreview:
         ConfigError: the data need a path and have none.
     """
     info, config = data_info(config.name), replace(config, download=False, num_classes=None)
-    try:  # torch is loaded by these modules
-        if info.holds == "texts":
-            from multirate_core.data import preview_texts
-
-            return preview_texts.look_at_texts(info, config, model)
-        from multirate_core.data import preview_images
-
-        if info.source == "folder":
-            return preview_images.look_at_folder(info, config)
-        return preview_images.look_at_images(info, config)
+    try:
+        found = _look(info, config, model)
     except OSError as error:
         raise DataError(f"{error.filename or config.name} cannot be read: {error.strerror or error}.") from error
+    if found.train_samples != config.train_images:
+        return found
+    note = f"The settings limit the training part to {found.train_samples:,} {found.holds}."
+    return replace(found, notes=(*found.notes, note))
+
+
+def _look(info: DataInfo, config: DataConfig, model: ModelConfig) -> DataPreview:
+    """Look at one kind of data, with modules that load torch."""
+    if info.holds == "texts":
+        from multirate_core.data import preview_texts
+
+        return preview_texts.look_at_texts(info, config, model)
+    from multirate_core.data import preview_images
+
+    if info.source == "folder":
+        return preview_images.look_at_folder(info, config)
+    return preview_images.look_at_images(info, config)
 
 
 def request_of(config: DataConfig, model: ModelConfig) -> PreviewRequest:

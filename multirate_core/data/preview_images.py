@@ -105,7 +105,7 @@ def look_at_folder(info: DataInfo, config: DataConfig) -> DataPreview:
         train_samples=len(rows.train),
         test_samples=len(rows.test),
         classes=classes,
-        samples=tuple(_folder_samples(rows, labels)),
+        samples=tuple(_folder_samples(rows.class_names, [row for row in rows.train if row[0] not in bad])),
         edges=_edges([both[row][0] for row in looked[:MEASURED_FILES]]),
         lengths=None,
         duplicates=duplicates,
@@ -178,12 +178,12 @@ def _edges(paths: Sequence[Path]) -> Edges | None:
     return Edges(shorter[0], shorter[(len(shorter) - 1) // 2], max(max(size) for size in sizes), len(sizes))
 
 
-def _folder_samples(rows: FolderRows, labels: Sequence[int]) -> Iterator[Sample]:
-    for row in spread_rows(labels):
-        path, label = rows.train[row]
+def _folder_samples(class_names: Sequence[str], rows: Sequence[Row]) -> Iterator[Sample]:
+    for row in spread_rows([label for _, label in rows]):
+        path, label = rows[row]
         png = read_image(path, lambda image: (_png(plain(image, 3)),), 2 * THUMBNAIL_PX)
         if not isinstance(png, str):
-            yield Sample(rows.class_names[label], png[0])
+            yield Sample(class_names[label], png[0])
 
 
 def _picture(image: Tensor) -> Image.Image:

@@ -17,7 +17,8 @@ from pages.components.tree_source import with_allowed_paths
 
 POLL_S = 0.5
 MOST_BARS = 30
-BAR_PX, BARS_AROUND_PX = 22, 90
+BAR_PX, BARS_AROUND_PX = 22, 140
+PART_COLOURS = ("#3d83c4", "#d58a2e")  # training, test; in light and dark
 THUMBNAIL_PX = 96
 MOST_LABEL_CHARACTERS = 40
 
@@ -95,8 +96,9 @@ def _class_balance(classes: tuple[ClassCount, ...]) -> None:
         table,
         x="Class",
         y=["Training", "Test"],
-        x_label="samples",
-        y_label="",
+        x_label="",
+        y_label="samples",
+        color=list(PART_COLOURS),
         horizontal=True,
         sort=False,
         height=BAR_PX * len(shown) + BARS_AROUND_PX,
@@ -111,6 +113,7 @@ def _pictures(samples: tuple[Sample, ...]) -> None:
             [base64.b64decode(each.content) for each in samples],
             caption=[plain(_short(each.label)) for each in samples],
             width=THUMBNAIL_PX,
+            output_format="PNG",
             alt=[_short(each.label) for each in samples],
         )
 

@@ -72,7 +72,8 @@ def test_a_good_folder_is_split_as_a_race_splits_it(tmp_path: Path) -> None:
     assert (found.edges.smallest, found.edges.median, found.edges.largest, found.edges.files) == (20, 20, 48, 15)
     assert found.problems == () and len(found.samples) == 12
     assert {picture(one.content).format for one in found.samples} == {"PNG"}
-    assert look(folder, train_images=4).train_samples == 4
+    fewer = look(folder, train_images=4)
+    assert fewer.train_samples == 4 and "The settings limit the training part to 4 images." in fewer.notes
 
 
 def test_the_samples_are_the_pictures_of_their_classes(tmp_path: Path) -> None:
