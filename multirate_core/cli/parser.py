@@ -25,7 +25,8 @@ example:
   python -m multirate_core compare --preset digits --fast head --k 5 --seeds 3 --json
 
 With --json the last line of stdout is the result: accuracies are fractions, final_loss is the loss on the test part,
-and numbers are means over the seeds. The arm "sgd" trains everything at every step, by the base rule in "config".
+and numbers are means over the seeds. Targets and "metric_at_equal_seconds" are of --metric. The arm "sgd" trains
+everything at every step, by the base rule in "config".
 Progress goes to stderr. Exit code: 0 done, 1 the race failed, 2 bad input, 130 interrupted.
 """
 

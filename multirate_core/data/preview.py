@@ -25,6 +25,7 @@ from multirate_core.errors import DataError, MultirateError
 from multirate_core.home import subfolder
 from multirate_core.kept_answer import KeptAnswer, digest
 
+KEPT_FILES: Final = 50  # the newest ones
 MODULE: Final = "multirate_core.data.preview"
 
 
@@ -116,12 +117,20 @@ def main(arguments: Sequence[str]) -> int:
     request = PreviewRequest(DataConfig(**raw["data"]), ModelConfig(**raw["model"]), raw["modified_ns"])
     try:
         kept_answer.write(_kept(request).path, to_json(preview(request.data, request.model)))
+        _drop_old(_kept(request).path.parent)
     except MultirateError as error:
         return kept_answer.fail(_kept(request), str(error))
     except Exception as error:
         kept_answer.fail(_kept(request), f"{request.data.name} cannot be shown: {type(error).__name__}: {error}")
         raise
     return 0
+
+
+def _drop_old(folder: Path) -> None:
+    """Let the oldest previews go: a folder of photos that grows has a new one after every photo."""
+    files = sorted(folder.glob("*.json"), key=_modified_ns, reverse=True)
+    for old in files[KEPT_FILES:]:
+        old.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=16)

@@ -22,7 +22,8 @@ from pages.components.text import plain
 RETRY_AFTER_S = 20.0
 
 _lock = threading.Lock()
-_started: dict[Any, tuple[subprocess.Popen[bytes], float]] = {}
+_started: dict[Any, subprocess.Popen[bytes]] = {}
+_failed_at: dict[Any, float] = {}
 
 
 def backend() -> Backend:
@@ -51,14 +52,15 @@ def data_preview(request: preview.PreviewRequest) -> DataPreview | preview.Previ
 def _made(maker: Any, request: Any, failure: type[Any]) -> Any:
     """Return what a maker (`describe` or `preview`) has for a request; what failed is tried again after a while."""
     with _lock:
-        if request in _started:
-            process, started_at = _started[request]
-            answer = maker.outcome(request, process)
-            if not isinstance(answer, failure) or time.monotonic() - started_at < RETRY_AFTER_S:
+        process = _started.get(request)
+        answer = maker.read(request) if process is None else maker.outcome(request, process)
+        if isinstance(answer, failure) and process is not None:
+            # From the moment it was seen to fail: what takes long to fail would otherwise never be told.
+            failed_at = _failed_at.setdefault(request, time.monotonic())
+            if time.monotonic() - failed_at < RETRY_AFTER_S:
                 return answer
-        else:
-            answer = maker.read(request)
-            if answer is not None and not isinstance(answer, failure):
-                return answer
-        _started[request] = (maker.start(request), time.monotonic())
+        elif process is not None or (answer is not None and not isinstance(answer, failure)):
+            return answer
+        _failed_at.pop(request, None)
+        _started[request] = maker.start(request)
         return None

@@ -239,6 +239,16 @@ def test_a_process_that_dies_without_a_word_is_an_error(monkeypatch: pytest.Monk
         start(request)
 
 
+def test_only_the_newest_previews_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "KEPT_FILES", 2)
+    requests = [request_of(DataConfig(train_images=count), GLYPHS) for count in (20, 30, 40)]
+    for age, request in enumerate(requests):
+        assert looks.main([looks._kept(request).request]) == 0
+        os.utime(looks._kept(request).path, ns=(0, age))
+    assert looks.main([looks._kept(requests[2]).request]) == 0
+    assert [isinstance(read(request), DataPreview) for request in requests] == [False, True, True]
+
+
 def test_the_key_covers_the_settings_and_the_network_but_not_the_download() -> None:
     keys = {
         looks._kept(request_of(config, model)).key
