@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multirate_core.events import Evaluated, Outcome
+from multirate_core.metrics import Metric
 from multirate_core.store import LaneRow
 from multirate_core.verdict import Curve, ThreeAnswers, curve, three_answers
 
 
-def answers_of(lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], arm: str) -> ThreeAnswers | None:
-    """Return the three answers of an arm against "sgd"; None without SGD.
+def answers_of(
+    lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], arm: str, metric: Metric = "accuracy"
+) -> ThreeAnswers | None:
+    """Return the three answers of an arm against "sgd", by a metric; None without SGD.
 
     They are over the seeds at which both arms finished. Only if there is none do seeds count that were stopped: a seed
     that had hardly begun would pull every mean towards the start.
     """
     if not {"sgd", arm} <= {lane.arm for lane in lanes}:
         return None
-    pairs = _pairs(lanes, tests, arm, ("finished",)) or _pairs(lanes, tests, arm, ("finished", "stopped"))
+    curves = {number: curve(own, metric) for number, own in tests.items()}
+    pairs = _pairs(lanes, curves, arm, ("finished",)) or _pairs(lanes, curves, arm, ("finished", "stopped"))
     return three_answers([sgd for sgd, _ in pairs], [other for _, other in pairs])
 
 
 def _pairs(
-    lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], arm: str, outcomes: tuple[Outcome, ...]
+    lanes: Sequence[LaneRow], of_lane: dict[int, Curve], arm: str, outcomes: tuple[Outcome, ...]
 ) -> list[tuple[Curve, Curve]]:
     """Return (SGD's curve, the arm's curve) of every seed at which both took a step and ended in one of these ways."""
     curves: dict[str, dict[int, Curve]] = {"sgd": {}, arm: {}}
     for lane in lanes:
         if lane.arm in curves and lane.outcome in outcomes and lane.steps > 0:
-            curves[lane.arm][lane.seed] = curve(tests[lane.lane])
+            curves[lane.arm][lane.seed] = of_lane[lane.lane]
     return [(curves["sgd"][seed], curves[arm][seed]) for seed in sorted(curves["sgd"].keys() & curves[arm].keys())]

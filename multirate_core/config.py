@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from multirate_core.checks import require_choice, require_number, require_period, require_text, require_whole
 from multirate_core.errors import ConfigError
+from multirate_core.metrics import Metric as Metric
 from multirate_core.recipe import BASE_TITLES as BASE_TITLES  # "as": for everybody who imports it from here
 from multirate_core.recipe import MAX_FACTOR as MAX_FACTOR
 from multirate_core.recipe import BaseRule as BaseRule
@@ -239,6 +240,7 @@ class RaceConfig:
         device: "auto" (CUDA, then MPS, then CPU), "cpu", "mps", "cuda" or "cuda:N".
         threads: CPU threads of the worker; None takes max(1, cores - 1).
         execution: precision, memory format, compiler and memory, the same for all arms.
+        metric: what the race is judged by: targets, answers and plots; every evaluation has them all.
         record_steps: False keeps evaluations only (used to measure what recording costs).
     """
 
@@ -253,6 +255,7 @@ class RaceConfig:
     record_steps: bool = True
     version: int = CONFIG_VERSION
     execution: Execution = field(default_factory=Execution)
+    metric: Metric = "accuracy"
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -268,6 +271,7 @@ class RaceConfig:
             require_whole("seed", seed, 0, 2**31 - 1)
         if self.threads is not None:
             require_whole("threads", self.threads, 1, 1024)
+        require_choice("metric", self.metric, get_args(Metric))
         base, _, index = self.device.partition(":")
         if base not in ("auto", "cpu", "mps", "cuda") or (index and not (base == "cuda" and index.isdigit())):
             raise ConfigError(f"unknown device {self.device!r}; allowed: auto, cpu, mps, cuda, cuda:0, cuda:1, …")

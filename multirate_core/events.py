@@ -9,6 +9,8 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Literal
 
+from multirate_core.metrics import Metric
+
 Outcome = Literal["finished", "stopped", "diverged", "out_of_memory", "failed", "lost"]
 OUTCOMES: tuple[Outcome, ...] = ("finished", "stopped", "diverged", "out_of_memory", "failed", "lost")
 
@@ -66,6 +68,10 @@ class Evaluated:
         accuracy: fraction in [0, 1].
         loss: mean test loss.
         reason: "start", "epoch", "mark" (one of 20 equal marks of training seconds) or "end".
+        balanced_accuracy: mean recall, a fraction in [0, 1]; None, as the next two, of too many classes to tell, and of
+            races that are older than these metrics.
+        macro_f1: mean F1 of the classes, a fraction in [0, 1].
+        mcc: Matthews' correlation, in [-1, 1].
     """
 
     lane: int
@@ -75,6 +81,14 @@ class Evaluated:
     accuracy: float
     loss: float
     reason: Literal["start", "epoch", "mark", "end"]
+    balanced_accuracy: float | None = None
+    macro_f1: float | None = None
+    mcc: float | None = None
+
+    def score(self, metric: Metric) -> float | None:
+        """Return the value of a metric, None if it is not known."""
+        value: float | None = getattr(self, metric)
+        return value
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX evaluations_by_lane ON evaluations (race, lane)",
         "CREATE INDEX phases_by_race ON phases (race)",
     ),
+    (  # NULL: of too many classes to tell, or recorded before there was this column
+        "ALTER TABLE evaluations ADD COLUMN balanced_accuracy REAL",
+        "ALTER TABLE evaluations ADD COLUMN macro_f1 REAL",
+        "ALTER TABLE evaluations ADD COLUMN mcc REAL",
+    ),
 )
 
 

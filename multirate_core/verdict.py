@@ -14,17 +14,18 @@ from statistics import fmean
 from typing import NamedTuple
 
 from multirate_core.events import Evaluated
+from multirate_core.metrics import Metric
 
-# Targets of the sweep: how much of the accuracy that SGD gained from its first test to its best one.
+# Targets of the sweep: how much of the metric that SGD gained from its first test to its best one.
 GAINS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
 
 
 class CurvePoint(NamedTuple):
-    """A test: the lane's clock in training seconds, epochs done, accuracy as a fraction."""
+    """A test: the lane's clock in training seconds, epochs done, and the metric that the race is judged by."""
 
     train_seconds: float
     epoch: float
-    accuracy: float
+    score: float
 
 
 Curve = tuple[CurvePoint, ...]
@@ -46,7 +47,7 @@ class EqualEpochs:
 
 @dataclass(frozen=True)
 class ToTarget:
-    """Training seconds until each arm first reached an accuracy; None where some seed never did.
+    """Training seconds until each arm first reached a target; None where some seed never did.
 
     `other_seeds` counts the seeds at which the other arm did.
     """
@@ -66,7 +67,7 @@ class ToTarget:
 
 @dataclass(frozen=True)
 class EqualSeconds:
-    """Accuracy of both arms after the same training seconds: those of the arm that ended first."""
+    """The metric of both arms after the same training seconds: those of the arm that ended first."""
 
     seconds: float
     sgd: float
@@ -97,9 +98,10 @@ class ThreeAnswers:
         return "one run: no verdict" if self.seeds == 1 else f"means over {self.seeds} seeds"
 
 
-def curve(evaluations: Sequence[Evaluated]) -> Curve:
-    """Return one lane's curve from its tests, in the order of its clock."""
-    points = [CurvePoint(test.train_seconds, test.epoch, test.accuracy) for test in evaluations]
+def curve(evaluations: Sequence[Evaluated], metric: Metric = "accuracy") -> Curve:
+    """Return one lane's curve from its tests, in the order of its clock; tests without the metric are left out."""
+    scored = [(test, test.score(metric)) for test in evaluations]
+    points = [CurvePoint(test.train_seconds, test.epoch, score) for test, score in scored if score is not None]
     return tuple(sorted(points))
 
 
@@ -109,7 +111,7 @@ def three_answers(sgd: Sequence[Curve], other: Sequence[Curve], targets: Sequenc
     Args:
         sgd: one curve per seed.
         other: the other arm's curves, of the same seeds in the same order.
-        targets: accuracies to reach; None takes a sweep up to the best that SGD reached at every seed.
+        targets: values of the metric to reach; None takes a sweep up to the best that SGD reached at every seed.
     """
     pairs = [(a, b) for a, b in zip(sgd, other, strict=True) if a and b]
     if not pairs:
@@ -122,9 +124,9 @@ def three_answers(sgd: Sequence[Curve], other: Sequence[Curve], targets: Sequenc
 
 
 def sweep(curves: Sequence[Curve]) -> tuple[float, ...]:
-    """Return rising targets up to the best accuracy that every one of the curves reached."""
-    start = max(each[0].accuracy for each in curves)
-    best = min(max(point.accuracy for point in each) for each in curves)
+    """Return rising targets up to the best value that every one of the curves reached."""
+    start = max(each[0].score for each in curves)
+    best = min(max(point.score for point in each) for each in curves)
     if best <= start:
         return (best,)
     return tuple(best if gain == 1.0 else start + gain * (best - start) for gain in GAINS)
@@ -135,18 +137,18 @@ def seconds_at_epoch(points: Curve, epoch: float) -> float:
     return _interpolate([(point.epoch, point.train_seconds) for point in points], epoch)
 
 
-def accuracy_at(points: Curve, train_seconds: float) -> float:
-    """Return the accuracy of a curve at a time on it."""
-    return _interpolate([(point.train_seconds, point.accuracy) for point in points], train_seconds)
+def score_at(points: Curve, train_seconds: float) -> float:
+    """Return the metric of a curve at a time on it."""
+    return _interpolate([(point.train_seconds, point.score) for point in points], train_seconds)
 
 
 def seconds_to(points: Curve, target: float) -> float | None:
-    """Return when a curve first crossed an accuracy, None if it never did."""
-    if points[0].accuracy >= target:
+    """Return when a curve first crossed a target, None if it never did."""
+    if points[0].score >= target:
         return points[0].train_seconds
     for before, after in pairwise(points):
-        if after.accuracy >= target:  # so before.accuracy < target
-            share = (target - before.accuracy) / (after.accuracy - before.accuracy)
+        if after.score >= target:  # so before.score < target
+            share = (target - before.score) / (after.score - before.score)
             return before.train_seconds + share * (after.train_seconds - before.train_seconds)
     return None
 
@@ -174,8 +176,8 @@ def _equal_seconds(pairs: Sequence[tuple[Curve, Curve]]) -> EqualSeconds:
     ends = [min(a[-1].train_seconds, b[-1].train_seconds) for a, b in pairs]
     return EqualSeconds(
         fmean(ends),
-        fmean(accuracy_at(a, end) for (a, _), end in zip(pairs, ends, strict=True)),
-        fmean(accuracy_at(b, end) for (_, b), end in zip(pairs, ends, strict=True)),
+        fmean(score_at(a, end) for (a, _), end in zip(pairs, ends, strict=True)),
+        fmean(score_at(b, end) for (_, b), end in zip(pairs, ends, strict=True)),
     )
 
 

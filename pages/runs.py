@@ -78,6 +78,8 @@ def _table(rows: list[RaceRow], total: int) -> list[RaceRow]:
         return []
     table = [table_row(row) for row in rows]
     for line in table:
+        if not any(row.config.metric != "accuracy" for row in rows):
+            del line["Judged by"]
         line["Started"] = datetime.datetime.fromtimestamp(line["Started"])
     key = state.table_key(ids)
     if key not in st.session_state:

@@ -56,6 +56,7 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
     for name in ("epochs", "seconds"):
         yield f"--{name}", getattr(config.budget, name), getattr(base.budget, name)
     yield "--seeds", len(config.seeds), 1
+    yield "--metric", config.metric, "accuracy"
     yield "--device", config.device, "auto"
     yield "--threads", config.threads, None
     for name in ("precision", "memory"):

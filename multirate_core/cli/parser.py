@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from multirate_core import __version__
 from multirate_core.data.catalog import DATASETS
+from multirate_core.metrics import METRICS
 from multirate_core.partition.presets import PRESETS
 from multirate_core.presets import DEFAULT, RACE_PRESETS
 
@@ -24,7 +25,8 @@ example:
   python -m multirate_core compare --preset digits --fast head --k 5 --seeds 3 --json
 
 With --json the last line of stdout is the result: accuracies are fractions, final_loss is the loss on the test part,
-and numbers are means over the seeds. The arm "sgd" trains everything at every step, by the base rule in "config".
+and numbers are means over the seeds. Targets and "metric_at_equal_seconds" are of --metric. The arm "sgd" trains
+everything at every step, by the base rule in "config".
 Progress goes to stderr. Exit code: 0 done, 1 the race failed, 2 bad input, 130 interrupted.
 """
 
@@ -48,6 +50,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_model_and_data(tree)
     tree.add_argument("--depth", type=int, default=None, metavar="N", help="show so many levels; default all")
     tree.add_argument("--check", action="store_true", help="let torchinfo count as well and print both")
+    data = commands.add_parser("data", help="look at the data before a race", allow_abbrev=False)
+    _add_model_and_data(data)
+    data.add_argument("--json", action="store_true", help="print what is found as one line of JSON, with thumbnails")
     commands.add_parser("presets", help="list the recipes and the partition presets", allow_abbrev=False)
     races = commands.add_parser("races", help="list the recorded races, newest first", allow_abbrev=False)
     races.add_argument("text", nargs="*", help="words that must occur in a race's model, data, arms or outcome")
@@ -69,6 +74,7 @@ def _compare(commands: argparse._SubParsersAction[OneLineParser]) -> None:
     _add_training(parser)
     _add_computing(parser)
     run = parser.add_argument_group("running")
+    run.add_argument("--metric", metavar="NAME", help=f"what the race is judged by: {', '.join(METRICS)}")
     run.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
     run.add_argument("--threads", type=int, metavar="N", help="CPU threads of the worker; default: cores - 1")
     run.add_argument("--inline", action="store_true", help="train in this process instead of a worker")

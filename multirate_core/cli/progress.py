@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from multirate_core import store
+from multirate_core.metrics import metric_format
 from multirate_core.store import RaceRow
 
 LINE_EVERY_S = 10.0
@@ -65,9 +66,11 @@ class ProgressLines:
         return f"race {race.id}: {race.fraction:.0%}{left}; {self._scores(race)}"
 
     def _scores(self, race: RaceRow) -> str:
-        """Return the last accuracy of the newest lane of every arm."""
+        """Return the last value of the race's metric of the newest lane of every arm."""
         with store.open_store(self._path) as opened:
             lanes = {lane.lane: lane.arm for lane in store.lanes(opened, race.id)}
             tests = store.evaluations(opened, race.id)
-        newest = {lanes[test.lane]: test.accuracy for test in tests}
-        return ", ".join(f"{race.config.title(arm)} {accuracy:.1%}" for arm, accuracy in newest.items())
+        metric = race.config.metric
+        newest = {lanes[test.lane]: score for test in tests if (score := test.score(metric)) is not None}
+        form = metric_format(metric, 1)
+        return ", ".join(f"{race.config.title(arm)} {score:{form}}" for arm, score in newest.items())

@@ -13,7 +13,10 @@ from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow, RaceRow
 from multirate_core.verdict import ThreeAnswers
 
-NUMBERS = ("train_seconds", "epochs", "steps", "final_accuracy", "final_loss")
+NUMBERS = (
+    *("train_seconds", "epochs", "steps", "final_accuracy", "final_loss"),
+    *("final_balanced_accuracy", "final_macro_f1", "final_mcc"),
+)
 
 
 def make_report(race: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluated]) -> dict[str, Any]:
@@ -25,13 +28,18 @@ def make_report(race: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluat
         tests: all evaluations of the race.
     """
     by_lane = {lane.lane: [test for test in tests if test.lane == lane.lane] for lane in lanes}
-    answers = answers_of(lanes, by_lane, "multirate")
+    metric = race.config.metric
+    answers = answers_of(lanes, by_lane, "multirate", metric)
+    accuracies = answers_of(lanes, by_lane, "multirate")
     return {
         "arms": {
             arm.name: _arm([_seed(lane, by_lane[lane.lane]) for lane in lanes if lane.arm == arm.name])
             for arm in race.config.arms
         },
-        **_answers(answers),
+        **_speedups(answers),
+        "accuracy_at_equal_seconds": _at_equal_seconds(accuracies),
+        "metric": metric,
+        "metric_at_equal_seconds": _at_equal_seconds(answers),
         "device": race.environment.get("device", race.device),
         "threads": int(race.environment["threads"]) if "threads" in race.environment else None,
         "outcome": race.outcome,
@@ -50,6 +58,9 @@ def _seed(lane: LaneRow, tests: Sequence[Evaluated]) -> dict[str, Any]:
         "steps": lane.steps,
         "final_accuracy": None if last is None else last.accuracy,
         "final_loss": None if last is None else last.loss,
+        "final_balanced_accuracy": None if last is None else last.balanced_accuracy,
+        "final_macro_f1": None if last is None else last.macro_f1,
+        "final_mcc": None if last is None else last.mcc,
         "outcome": lane.outcome,
     }
 
@@ -74,15 +85,16 @@ def _mean(values: Sequence[float]) -> float | int | None:
     return int(mean) if all(isinstance(value, int) for value in values) and mean.is_integer() else mean
 
 
-def _answers(answers: ThreeAnswers | None) -> dict[str, Any]:
+def _speedups(answers: ThreeAnswers | None) -> dict[str, Any]:
     epochs = answers.equal_epochs if answers else None
-    seconds = answers.equal_seconds if answers else None
     return {
         "speedup_equal_epochs": epochs.speedup if epochs else None,
         "speedup_to_target": [{"target": row.target, "speedup": row.speedup} for row in answers.to_target]
         if answers
         else [],
-        "accuracy_at_equal_seconds": {"seconds": seconds.seconds, "sgd": seconds.sgd, "multirate": seconds.other}
-        if seconds
-        else None,
     }
+
+
+def _at_equal_seconds(answers: ThreeAnswers | None) -> dict[str, float] | None:
+    found = answers.equal_seconds if answers else None
+    return None if found is None else {"seconds": found.seconds, "sgd": found.sgd, "multirate": found.other}

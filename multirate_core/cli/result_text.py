@@ -6,42 +6,49 @@ from collections.abc import Iterator
 from typing import Any
 
 from multirate_core.config import BASE_TITLES
+from multirate_core.metrics import Metric, metric_format, metric_title
 from multirate_core.store import RaceRow
 
 
 def result_lines(report: dict[str, Any], race: RaceRow) -> Iterator[str]:
     """Yield a table of the arms and the three answers, as what happened and not as a winner."""
     yield f"race {race.id}: {report['outcome']}, on {report['device']} with {report['threads']} threads"
-    yield f"{'arm':<12}{'train s':>10}{'epochs':>9}{'steps':>9}{'accuracy':>10}{'loss':>9}  outcome"
+    metric = race.config.metric
+    title, width = metric_title(metric), max(10, len(metric_title(metric)) + 2)
+    yield f"{'arm':<12}{'train s':>10}{'epochs':>9}{'steps':>9}{title:>{width}}{'loss':>9}  outcome"
     for name, arm in report["arms"].items():
         cells = [
-            _cell(arm[key], form, width)
-            for key, form, width in (
+            _cell(arm[key], form, wide)
+            for key, form, wide in (
                 ("train_seconds", ".2f", 10),
                 ("epochs", ".2f", 9),
                 ("steps", ".0f", 9),
-                ("final_accuracy", ".2%", 10),
+                (f"final_{metric}", metric_format(metric, 2), width),
                 ("final_loss", ".4f", 9),
             )
         ]
         yield f"{race.config.title(name):<12}{''.join(cells)}  {arm['outcome']}"
-    yield from _answers(report, BASE_TITLES[race.config.recipe.base])
+    yield from _answers(report, BASE_TITLES[race.config.recipe.base], metric)
     seeds = len(race.config.seeds)
     yield "one run: no verdict" if seeds == 1 else f"means over {seeds} seeds"
 
 
-def _answers(report: dict[str, Any], plain: str) -> Iterator[str]:
+def _answers(report: dict[str, Any], plain: str, metric: Metric) -> Iterator[str]:
     """Yield the three answers; `plain` is what people call the arm that multirate is held against."""
-    speedup, seconds = report["speedup_equal_epochs"], report["accuracy_at_equal_seconds"]
+    speedup, seconds = report["speedup_equal_epochs"], report["metric_at_equal_seconds"]
     if speedup is not None:
         yield f"at equal epochs: {plain} took {speedup:.2f} times multirate's training seconds"
     if report["speedup_to_target"]:
-        rows = [f"{row['target']:.1%}: {_times(row['speedup'])}" for row in report["speedup_to_target"]]
-        yield f"to reach an accuracy: {', '.join(rows)}"
+        rows = [
+            f"{row['target']:{metric_format(metric, 1)}}: {_times(row['speedup'])}"
+            for row in report["speedup_to_target"]
+        ]
+        yield f"to reach {'an' if metric in ('accuracy', 'mcc') else 'a'} {metric_title(metric)}: {', '.join(rows)}"
     if seconds is not None:
+        form = metric_format(metric, 2)
         yield (
-            f"after {seconds['seconds']:.2f} training seconds: {plain} {seconds['sgd']:.2%}, "
-            f"multirate {seconds['multirate']:.2%}"
+            f"after {seconds['seconds']:.2f} training seconds: {plain} {seconds['sgd']:{form}}, "
+            f"multirate {seconds['multirate']:{form}}"
         )
 
 

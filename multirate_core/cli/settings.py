@@ -58,6 +58,7 @@ def race_config(options: Namespace) -> RaceConfig:
         device=options.device or "auto",
         threads=options.threads,
         execution=_execution(options),
+        metric=options.metric or "accuracy",
     )
     _require_use(options, kinds)
     spec = _partition(options, chosen, layer_tree(config.model, config.data))

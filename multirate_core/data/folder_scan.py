@@ -53,8 +53,7 @@ def list_folder(folder: Path, seed: int = 0) -> FolderListing:
 
 
 def _list_folder(folder: Path, seed: int) -> FolderListing:
-    train_folder = folder / "train" if (folder / "train").is_dir() else folder
-    test_folders = [folder / name for name in TEST_FOLDERS if train_folder != folder and (folder / name).is_dir()]
+    train_folder, test_folders = parts_of(folder)
     class_names, rows = _list_classes(train_folder)
     if not test_folders:
         return _split(class_names, rows, train_folder, seed)
@@ -63,6 +62,19 @@ def _list_folder(folder: Path, seed: int) -> FolderListing:
     notes = [f"Training images from {train_folder.name}, test images from {test_folders[0].name}."]
     notes += [f"The folder {extra.name} was not used." for extra in test_folders[1:]]
     return FolderListing(class_names, tuple(rows), tuple(test_rows), tuple(notes))
+
+
+def parts_of(folder: Path) -> tuple[Path, list[Path]]:
+    """Return the folder of the training classes and those with test classes, of which the first one is used."""
+    if not (folder / "train").is_dir():
+        return folder, []
+    return folder / "train", [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
+
+
+def scan_classes(folder: Path) -> dict[str, list[Path]]:
+    """Return every class folder with its images, both sorted; hidden files and folders are passed over."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return {name: sorted(_images_below(folder / name)) for name in names}
 
 
 def split_rows(labels: Sequence[int], seed: int, share: float = TEST_SHARE) -> tuple[list[int], list[int]]:
@@ -109,16 +121,16 @@ def _unreadable(folder: Path, error: OSError) -> DataError:
 
 
 def _list_classes(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """Return the class names and every image with its label; hidden files and folders are passed over."""
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Return the class names and every image with its label."""
+    classes = scan_classes(folder)
+    names = list(classes)
     if len(names) < 2:
         raise DataError(
             f"{folder} has {len(names)} class folder(s){f' ({names[0]})' if names else ''}; training needs at least 2. "
             "Put the images of each class into a folder of its own."
         )
     rows: list[tuple[Path, int]] = []
-    for label, name in enumerate(names):
-        images = sorted(_images_below(folder / name))
+    for label, (name, images) in enumerate(classes.items()):
         if not images:
             raise DataError(
                 f"the class folder {folder / name} holds no image. Allowed suffixes: "

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ _CHUNK: Final = 64  # images handed to the threads at once: what is still decode
 _NAMED: Final = 5  # unreadable images named in a note
 
 Row = tuple[Path, int]
+T = TypeVar("T")
 
 
 def load_folder(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
@@ -84,19 +85,38 @@ def decode_all(
 
 def decode(path: Path, image_size: int, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | str:
     """Return one image, uint8 (C, image_size, image_size), or the reason why it cannot be read."""
+    square = read_image(path, lambda image: _square(image, image_size, channels), 2 * image_size)
+    if isinstance(square, str):
+        return square
+    return np.array(square).reshape(image_size, image_size, channels).transpose(2, 0, 1)
+
+
+def read_image(path: Path, use: Callable[[Image.Image], T], edge: int | None = None) -> T | str:
+    """Open an image as the race does and return what `use` makes of it, or the reason why it cannot be read.
+
+    Args:
+        path: of the file.
+        use: gets the image before its pixels are decoded.
+        edge: a large JPEG is decoded at a half, quarter or eighth, as long as both edges stay above this; None decodes
+            all of it.
+    """
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            image.draft(None, (2 * image_size, 2 * image_size))  # a large JPEG is decoded at a half, quarter or eighth
+            if edge is not None:
+                image.draft(None, (edge, edge))
             if image.width * image.height > _MOST_PIXELS:
                 return f"it has {image.width} × {image.height} pixels, more than {_MOST_PIXELS:,}"
-            square = ImageOps.fit(_plain(image, channels), (image_size, image_size), Image.Resampling.BILINEAR)
+            return use(image)
     except Image.DecompressionBombError:
         return "it has more pixels than Pillow takes from files that may be hostile"
     except MemoryError:
         return "there is not enough memory to decode it"
     except _DAMAGED as error:
         return str(error).replace(str(path), path.name) or type(error).__name__
-    return np.array(square).reshape(image_size, image_size, channels).transpose(2, 0, 1)
+
+
+def _square(image: Image.Image, image_size: int, channels: int) -> Image.Image:
+    return ImageOps.fit(plain(image, channels), (image_size, image_size), Image.Resampling.BILINEAR)
 
 
 def _decode_in_threads(
@@ -110,7 +130,7 @@ def _decode_in_threads(
             yield from pool.map(lambda path: decode(path, image_size, channels), chunk)
 
 
-def _plain(image: Image.Image, channels: int) -> Image.Image:
+def plain(image: Image.Image, channels: int) -> Image.Image:
     """Convert any mode to 8-bit grey or RGB; transparency is dropped."""
     if image.mode.startswith("I"):
         image = _eight_bits(image)

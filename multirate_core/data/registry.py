@@ -13,7 +13,7 @@ from multirate_core.data.texts import TextRows, TextSplit
 from multirate_core.errors import DataError
 from multirate_core.models.tokenizer import TextTokenizer
 
-__all__ = ["DataSplit", "TextSplit", "load", "load_texts"]
+__all__ = ["DataSplit", "TextSplit", "load", "load_texts", "text_rows"]
 
 
 def load(config: DataConfig, *, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
@@ -57,7 +57,7 @@ def load_texts(
     info = data_info(config.name)
     say(f"Reading {info.title}")
     try:
-        rows = _text_rows(info, config, seed)
+        rows = text_rows(info, config, seed)
     except OSError as error:
         raise DataError(f"{error.filename or config.name} cannot be read: {error.strerror or error}.") from error
     require_num_classes(config, len(rows.class_names))
@@ -70,7 +70,8 @@ def load_texts(
     return tokens.tokenized(rows, tokenizer, max_tokens, say)
 
 
-def _text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
+def text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
+    """Read a text data set as its files hold it, all rows; errors as in `load_texts`."""
     if info.source == "shipped":
         from multirate_core.data import docstrings
 

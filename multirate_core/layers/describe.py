@@ -10,25 +10,21 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib import metadata
 from pathlib import Path
 
-from multirate_core import __version__
+from multirate_core import __version__, kept_answer
 from multirate_core.checks import require_whole
 from multirate_core.config import ModelConfig
-from multirate_core.errors import ConfigError, ModelError, MultirateError, StoreError
-from multirate_core.home import subfolder
+from multirate_core.errors import ConfigError, ModelError, MultirateError
+from multirate_core.kept_answer import KeptAnswer, digest, version_of
 from multirate_core.layers.tree import TREE_VERSION, LayerTree, from_json, to_json
 from multirate_core.models.catalog import OWN_NAME, model_info, source_of
 from multirate_core.models.own_sources import file_of
-
-LOG_TAIL_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
@@ -80,46 +76,22 @@ def read(request: TreeRequest) -> LayerTree | DescribeError | None:
             return _read_tree(path, path.stat().st_mtime_ns)
         except (OSError, ModelError):  # not there, or damaged: start() makes it
             continue
-    try:
-        return DescribeError(json.loads(_error_path(request).read_text(encoding="utf-8"))["error"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    reason = kept_answer.read_error(_kept(request))
+    return None if reason is None else DescribeError(reason)
 
 
 def start(request: TreeRequest) -> subprocess.Popen[bytes]:
-    """Have the tree made by another process, output to a log file; two at once do no harm.
-
-    Raises:
-        StoreError: the user data folder cannot be written, or no process can be started.
-    """
-    command = [sys.executable, "-m", "multirate_core.layers.describe", json.dumps(asdict(request))]
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-    try:
-        _error_path(request).unlink(missing_ok=True)
-        with _log_path(request).open("wb") as log:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            )
-    except OSError as error:
-        raise StoreError(f"the layer tree of {request.model} cannot be made: {error.strerror or error}.") from error
+    """Have the tree made by another process; arguments and errors as in `kept_answer.start`."""
+    return kept_answer.start(_kept(request))
 
 
 def outcome(request: TreeRequest, process: subprocess.Popen[bytes]) -> LayerTree | DescribeError | None:
     """Return what `read` returns; if the process died without a word, an error with the end of its log."""
-    code = process.poll()
+    ended = process.poll() is not None
     answer = read(request)
-    if answer is not None or code is None:
+    if answer is not None or not ended:
         return answer
-    try:
-        tail = _log_path(request).read_text(encoding="utf-8", errors="replace")[-LOG_TAIL_CHARACTERS:].strip()
-    except OSError:
-        tail = ""
-    return DescribeError(f"making the layer tree of {request.model} ended with exit code {code}. {tail}".strip())
+    return DescribeError(kept_answer.silent_end(_kept(request), process) or "")
 
 
 def describe(request: TreeRequest) -> LayerTree:
@@ -147,34 +119,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ship", action="store_true", help="write the tree of the offline default into the package")
     options = parser.parse_args(arguments)
     if options.ship:
-        _write(shipped_path(), to_json(describe(SHIPPED)) + "\n")
+        kept_answer.write(shipped_path(), to_json(describe(SHIPPED)) + "\n")
         return 0
     values = json.loads(options.request)
     request = TreeRequest(**{**values, "input_shape": tuple(values["input_shape"])})
     try:
-        _write(_tree_path(request), to_json(describe(request)))
+        kept_answer.write(_tree_path(request), to_json(describe(request)))
     except MultirateError as error:
-        return _fail(request, str(error))
+        return kept_answer.fail(_kept(request), str(error))
     except Exception as error:
-        _fail(request, f"{request.model} cannot be described: {type(error).__name__}: {error}")
+        message = f"{request.model} cannot be described: {type(error).__name__}: {error}"
+        kept_answer.fail(_kept(request), message)
         raise
     return 0
-
-
-def _fail(request: TreeRequest, message: str) -> int:
-    _write(_error_path(request), json.dumps({"error": message}))
-    print(message, file=sys.stderr)
-    return 2
-
-
-def _write(path: Path, text: str) -> None:
-    """Write all or nothing: a reader never sees half a file."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @lru_cache(maxsize=64)
@@ -183,22 +140,19 @@ def _read_tree(path: Path, modified_ns: int) -> LayerTree:  # noqa: ARG001 - a n
 
 
 def _tree_path(request: TreeRequest) -> Path:
-    return subfolder("trees") / f"{key(request)}.json"
+    return _kept(request).path
 
 
-def _error_path(request: TreeRequest) -> Path:
-    return subfolder("trees") / f"{key(request)}.error.json"
-
-
-def _log_path(request: TreeRequest) -> Path:
-    return subfolder("logs") / f"tree-{key(request)}.log"
+def _kept(request: TreeRequest) -> KeptAnswer:
+    what = f"the layer tree of {request.model}"
+    module = "multirate_core.layers.describe"
+    return KeptAnswer(module, json.dumps(asdict(request)), "trees", key(request), what)
 
 
 def key(request: TreeRequest) -> str:
     """Return what the answer is filed under: the request, and all that shaped or would shape it."""
-    makers = [_version(package) for package in ("torch", "torchvision", "transformers", "timm")]
-    facts = [asdict(request), TREE_VERSION, __version__, *makers, _described(request)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+    makers = [version_of(package) for package in ("torch", "torchvision", "transformers", "timm")]
+    return digest([asdict(request), TREE_VERSION, __version__, *makers, _described(request)])
 
 
 def _described(request: TreeRequest) -> str:
@@ -210,15 +164,6 @@ def _described(request: TreeRequest) -> str:
         file = file_of(request.source) if own else Path(request.source).expanduser() / "config.json"
         return hashlib.sha256(file.read_bytes()).hexdigest() if file is not None else ""
     except (OSError, ValueError, RuntimeError, ModelError):
-        return ""
-
-
-@lru_cache
-def _version(package: str) -> str:
-    """Return the installed version, without importing the package."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
         return ""
 
 

@@ -16,6 +16,7 @@ from multirate_core.data.catalog import DataShape, data_shape
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.events import EnvironmentFound, Event, PhaseChanged
 from multirate_core.lean.blocks import find_blocks
+from multirate_core.metrics import MOST_CLASSES
 from multirate_core.models import registry as model_registry
 from multirate_core.models.catalog import model_info
 from multirate_core.models.registry import BuiltModel
@@ -56,6 +57,7 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
         shape = replace(shape, input_shape=model_registry.sample_shape(config.model, shape.input_shape))
         if config.execution.channels_last and len(shape.input_shape) == 1:
             raise ConfigError(f"channels last is for images, and {config.data.name} holds texts. Turn it off.")
+        _require_metric(config, shape)
         first = _build(config, shape, config.seeds[0], device)
         partitions = resolve_partitions(config, first.module)
         yield PhaseChanged(f"loading {config.data.name}")
@@ -73,6 +75,15 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
         yield EnvironmentFound(environment(device) | _facts(parts, first))
         del first
         yield from race_lanes(parts, control)
+
+
+def _require_metric(config: RaceConfig, shape: DataShape) -> None:
+    """Raise ConfigError if the race is judged by a metric that is not computed for so many classes."""
+    if config.metric != "accuracy" and shape.num_classes > MOST_CLASSES:
+        raise ConfigError(
+            f"the metric {config.metric!r} is computed for up to {MOST_CLASSES:,} classes, got {shape.num_classes:,}. "
+            "Use 'accuracy'."
+        )
 
 
 def _build(config: RaceConfig, shape: DataShape, seed: int, device: torch.device) -> BuiltModel:
@@ -144,7 +155,7 @@ def _facts(parts: RaceParts, built: BuiltModel) -> dict[str, str]:
     split, batch_size = parts.split, parts.config.recipe.batch_size
     count = len(split.train_labels)
     single = drops_single(built.module, count, batch_size)
-    notes = [*built.notes, *split.notes]
+    notes = [*built.notes, *split.notes, *_balance_notes(parts)]
     if single:
         notes.append("The last image of each epoch's order is left out: BatchNorm cannot train on a batch of one.")
     return {
@@ -156,6 +167,19 @@ def _facts(parts: RaceParts, built: BuiltModel) -> dict[str, str]:
         **_computing(parts.config.execution),
         "notes": "\n".join([*notes, *_rate_notes(parts), *_lean_notes(parts, built)]),
     }
+
+
+def _balance_notes(parts: RaceParts) -> list[str]:
+    """Say so if one class makes up much of the test part: always naming it gives a high accuracy then."""
+    labels, names = parts.split.test_labels, parts.split.class_names
+    counts = torch.bincount(labels, minlength=len(names))
+    share = float(counts.max()) / len(labels)
+    if parts.config.metric != "accuracy" or share <= 2 / len(names):
+        return []
+    return [
+        f"{share:.0%} of the test part is of the class {names[int(counts.argmax())]!r}, more than twice its share if "
+        "all classes were alike: balanced accuracy would say more than accuracy."
+    ]
 
 
 def _rate_notes(parts: RaceParts) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Literal
 
 from multirate_core.config import ArmConfig, RaceConfig
@@ -153,9 +154,7 @@ class SeedRace:
     def _record(self, lane: Lane, score: Score, reason: Reason) -> Iterator[Event]:
         """Say how a test went; a test loss that is not finite ends the lane."""
         if math.isfinite(score.loss):
-            yield Evaluated(
-                lane.number, lane.steps, lane.epochs, lane.train_seconds, score.accuracy, score.loss, reason
-            )
+            yield _evaluated(lane, score, reason)
         else:
             yield from self._end(lane, "diverged", self._divergence(lane))
 
@@ -218,6 +217,12 @@ def _factors(arm: ArmConfig) -> str:
     groups = arm.partition.groups if arm.partition else ()
     words = [f"{group.name}: {group.lr_factor:g} times that" for group in groups if group.lr_factor != 1]
     return f" ({', '.join(words)})" if words else ""
+
+
+def _evaluated(lane: Lane, score: Score, reason: Reason) -> Evaluated:
+    clock = (lane.steps, lane.epochs, lane.train_seconds)
+    more = {} if score.by_class is None else asdict(score.by_class)
+    return Evaluated(lane.number, *clock, score.accuracy, score.loss, reason, **more)
 
 
 def _steps(lane: Lane, piece: Piece) -> StepsRecorded:

@@ -12,6 +12,7 @@ from multirate_core.events import Outcome
 from multirate_core.store import packing
 from multirate_core.store.connection import Store, writing
 
+_FINAL = ("accuracy", "loss", "balanced_accuracy", "macro_f1", "mcc")  # of the last evaluation
 COMPACT_STEPS = 16_384  # 400 kB a chunk: few rows to read whole, and little to skip when only the end is wanted
 
 
@@ -47,17 +48,20 @@ def summarise(connection: sqlite3.Connection, race_id: str) -> dict[str, Any]:
 
     Returns:
         {"lanes": [{"lane", "seed", "arm", "steps", "epochs", "train_seconds", "final_accuracy", "final_loss",
-        "best_accuracy", "evaluations", "outcome", "message"}, …]}; a number that is missing or not finite is None.
+        "final_balanced_accuracy", "final_macro_f1", "final_mcc", "best_accuracy", "evaluations", "outcome",
+        "message"}, …]}; a number that is missing or not finite is None.
     """
     lanes = []
     for row in connection.execute("SELECT * FROM lanes WHERE race = ? ORDER BY lane", (race_id,)).fetchall():
         tested = connection.execute(
-            "SELECT accuracy, loss FROM evaluations WHERE race = ? AND lane = ? ORDER BY rowid", (race_id, row["lane"])
+            "SELECT accuracy, loss, balanced_accuracy, macro_f1, mcc FROM evaluations WHERE race = ? AND lane = ? "
+            "ORDER BY rowid",
+            (race_id, row["lane"]),
         ).fetchall()
-        last = tested[-1] if tested else {"accuracy": None, "loss": None}
+        last = tested[-1] if tested else dict.fromkeys(_FINAL)
         lanes.append(
             {name: row[name] for name in ("lane", "seed", "arm", "steps", "epochs", "train_seconds")}
-            | {"final_accuracy": _finite(last["accuracy"]), "final_loss": _finite(last["loss"])}
+            | {f"final_{name}": _finite(last[name]) for name in _FINAL}
             | {"best_accuracy": max((t["accuracy"] for t in tested if t["accuracy"] is not None), default=None)}
             | {"evaluations": len(tested), "outcome": row["outcome"], "message": row["message"]}
         )

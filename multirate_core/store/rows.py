@@ -136,7 +136,7 @@ def lane_row(row: sqlite3.Row) -> LaneRow:
 
 def evaluated(row: sqlite3.Row) -> Evaluated:
     """Make an Evaluated from a row of the table."""
-    same = ("lane", "step", "epoch", "train_seconds", "reason")
+    same = ("lane", "step", "epoch", "train_seconds", "reason", "balanced_accuracy", "macro_f1", "mcc")
     return Evaluated(
         **{name: row[name] for name in same},
         accuracy=math.nan if row["accuracy"] is None else row["accuracy"],

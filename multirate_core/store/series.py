@@ -152,10 +152,11 @@ def _write(connection: sqlite3.Connection, race_id: str, event: Event) -> None:
 
 def _write_evaluation(connection: sqlite3.Connection, race_id: str, event: Evaluated) -> None:
     numbers = [None if math.isnan(value) else value for value in (event.accuracy, event.loss)]
+    by_class = (event.balanced_accuracy, event.macro_f1, event.mcc)
     connection.execute(
-        "INSERT INTO evaluations (race, lane, step, epoch, train_seconds, accuracy, loss, reason) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (race_id, event.lane, event.step, event.epoch, event.train_seconds, *numbers, event.reason),
+        "INSERT INTO evaluations (race, lane, step, epoch, train_seconds, accuracy, loss, reason, balanced_accuracy, "
+        "macro_f1, mcc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (race_id, event.lane, event.step, event.epoch, event.train_seconds, *numbers, event.reason, *by_class),
     )
     connection.execute(
         "UPDATE lanes SET steps = max(steps, ?), epochs = max(epochs, ?), train_seconds = max(train_seconds, ?) "

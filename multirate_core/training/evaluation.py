@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from multirate_core.training.confusion import ClassScores, class_scores
 from multirate_core.training.forward import Forward
 from multirate_core.training.randomness import kept
 from multirate_core.training.samples import Inputs, Samples, device_of
@@ -21,10 +22,17 @@ MOST_SAMPLES_CPU = 128  # small batches stay in a CPU's caches: a third less tim
 
 @dataclass(frozen=True)
 class Score:
-    """How a model did on a whole test part: accuracy is a fraction in [0, 1], loss the mean cross-entropy."""
+    """How a model did on a whole test part.
+
+    Args:
+        accuracy: fraction in [0, 1].
+        loss: the mean cross-entropy.
+        by_class: metrics in which every class counts; None of too many classes.
+    """
 
     accuracy: float
     loss: float
+    by_class: ClassScores | None = None
 
 
 def evaluate(forward: Forward, samples: Samples, batch_size: int) -> Score:
@@ -59,15 +67,19 @@ def batches_of(samples: Samples, batch_size: int) -> list[slice]:
 
 
 def _score(forward: Forward, samples: Samples, batch_size: int) -> Score:
-    """Add up on the device and read once."""
+    """Add up on the device and read the sums once, at the end."""
     total = torch.zeros(2, device=samples.device)  # right answers, summed loss
+    truths: list[Tensor] = []
+    answers: list[Tensor] = []
     for rows in batches_of(samples, batch_size):
         inputs, labels = samples.batch(rows)
         logits = logits_of(forward, inputs)
-        total[0] += (logits.argmax(dim=1) == labels).sum()
+        truths.append(labels)
+        answers.append(logits.argmax(dim=1))
+        total[0] += (answers[-1] == labels).sum()
         total[1] += functional.cross_entropy(logits.float(), labels, reduction="sum")
     right, loss = total.tolist()
-    return Score(right / len(samples), loss / len(samples))
+    return Score(right / len(samples), loss / len(samples), class_scores(truths, answers, logits.shape[1]))
 
 
 def logits_of(forward: Forward, inputs: Inputs) -> Tensor:

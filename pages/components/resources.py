@@ -1,16 +1,19 @@
-"""What all sessions of this server share: the backend, layer trees under way, and the store's upkeep."""
+"""What all sessions of this server share: the backend, layer trees and previews under way, and the store's upkeep."""
 
 from __future__ import annotations
 
 import subprocess
 import threading
 import time
+from typing import Any
 
 import streamlit as st
 
 from multirate_core import home
 from multirate_core.backends.local_process import LocalProcess
 from multirate_core.backends.protocol import Backend
+from multirate_core.data import preview
+from multirate_core.data.preview_form import DataPreview
 from multirate_core.errors import ConfigError, StoreError
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
@@ -20,7 +23,8 @@ from pages.components.text import plain
 RETRY_AFTER_S = 20.0
 
 _lock = threading.Lock()
-_started: dict[str, tuple[subprocess.Popen[bytes], float]] = {}
+_started: dict[str, subprocess.Popen[bytes]] = {}
+_failed_at: dict[str, float] = {}
 
 
 def backend() -> Backend:
@@ -48,16 +52,27 @@ def tidy_store() -> None:
 
 def layer_tree(request: describe.TreeRequest) -> LayerTree | describe.DescribeError | None:
     """Return a network's tree, or start making it in another process and return None until it is there."""
-    key = describe.key(request)  # another one once the files that it describes have changed
+    return _made(describe, request, describe.DescribeError)
+
+
+def data_preview(request: preview.PreviewRequest) -> DataPreview | preview.PreviewError | None:
+    """Return a look at the data, or start one in another process and return None until it is there."""
+    return _made(preview, request, preview.PreviewError)
+
+
+def _made(maker: Any, request: Any, failure: type[Any]) -> Any:
+    """Return what a maker (`describe` or `preview`) has for a request; what failed is tried again after a while."""
+    key = maker.key(request)  # another one once the files that it looks at have changed
     with _lock:
-        if key in _started:
-            process, started_at = _started[key]
-            answer = describe.outcome(request, process)
-            if not isinstance(answer, describe.DescribeError) or time.monotonic() - started_at < RETRY_AFTER_S:
+        process = _started.get(key)
+        answer = maker.read(request) if process is None else maker.outcome(request, process)
+        if isinstance(answer, failure) and process is not None:
+            # From the moment it was seen to fail: what takes long to fail would otherwise never be told.
+            failed_at = _failed_at.setdefault(key, time.monotonic())
+            if time.monotonic() - failed_at < RETRY_AFTER_S:
                 return answer
-        else:
-            answer = describe.read(request)
-            if isinstance(answer, LayerTree):
-                return answer
-        _started[key] = (describe.start(request), time.monotonic())
+        elif process is not None or (answer is not None and not isinstance(answer, failure)):
+            return answer
+        _failed_at.pop(key, None)
+        _started[key] = maker.start(request)
         return None

@@ -88,6 +88,7 @@ class Settings:
     channels_last: bool = False
     compile: bool = False
     axis: str = "seconds"
+    metric: str = "accuracy"
 
 
 # Field of Settings -> the label of its number on the page.
@@ -174,6 +175,7 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
         device=settings.device,
         threads=settings.threads or None,
         execution=_execution(settings),
+        metric=settings.metric,  # type: ignore[arg-type]  # RaceConfig checks it
     )
 
 
@@ -215,6 +217,7 @@ def from_race(config: RaceConfig) -> Settings:
         memory=config.execution.memory,
         channels_last=config.execution.channels_last,
         compile=config.execution.compile,
+        metric=config.metric,
     )
 
 

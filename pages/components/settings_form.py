@@ -13,9 +13,11 @@ from multirate_core.data.catalog import DATASETS
 from multirate_core.data.paths import allowed_folders
 from multirate_core.errors import MultirateError
 from multirate_core.machine import default_threads
+from multirate_core.metrics import METRIC_INFO
 from multirate_core.models.own_sources import choices
 from pages.components import state
 from pages.components.board.partition_panel import period_input
+from pages.components.data_preview import preview_button
 from pages.components.settings import (
     ARM_KINDS,
     BASES,
@@ -52,6 +54,8 @@ those of the fast groups alone. What slow groups hold is not clipped again."""
 DECAY_NORMS_HELP = "Off: parameters of one dimension are left without weight decay."
 ACCUMULATE_HELP = """Each batch goes through the network in so many parts: less memory, and the same step but for
 rounding and BatchNorm, which sees one part at a time."""
+METRIC_HELP = """What targets, answers and the upper plot are about, on the test part. Every test computes them all.
+Where one class is much more frequent than the others, accuracy says little."""
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
@@ -155,6 +159,7 @@ def _weights_and_data() -> None:
         _text("Column of the texts", "text_column", "Its name, or its place from 1; empty: found by name.")
         _text("Column of the labels", "label_column", "Its name, or its place from 1; empty: found by name.")
     st.caption(plain(data.note))
+    preview_button()
     if data.holds == "images":
         _number("image_size", 8.0, zero="the data's own")
     else:
@@ -225,6 +230,8 @@ def _rarely_changed() -> None:
             "Channels last", "channels_last", "Convolution weights and images with the channels innermost in memory."
         )
     _toggle("Compile", "compile", COMPILE_HELP)
+    titles = {name: info.long_title for name, info in METRIC_INFO.items()}
+    _select("Judged by", "metric", titles, help=METRIC_HELP)
 
 
 def _devices() -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
+from multirate_core.metrics import METRICS
 from multirate_core.models.catalog import OWN_NAME
 from multirate_core.models.own_sources import VARIABLE, choices
 from pages.components.settings import (
@@ -92,6 +93,7 @@ LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "channels_last": ("cl", _flag),
     "compile": ("comp", _flag),
     "axis": ("x", _choice(*AXES)),
+    "metric": ("met", _choice(*METRICS)),
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from multirate_core.metrics import METRIC_INFO, Metric
+
 # Markdown lets every ASCII punctuation mark be escaped; Streamlit's own directives (":red[...]", "$...$") go with them.
 _SPECIAL = re.compile(r"([!-/:-@\[-`{-~])")
 # What Streamlit replaces after Markdown has taken the escapes away: ":streamlit:", icons, and arrows between spaces;
@@ -46,3 +48,10 @@ def number(value: float, digits: int = 3) -> str:
 def percent(fraction: float | None, digits: int = 1) -> str:
     """Return a fraction as percent: "83.4 %"; "–" for None."""
     return "–" if fraction is None else f"{fraction * 100:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def score_text(metric: Metric, value: float | None) -> str:
+    """Return a metric's value: "83.4 %", or "0.834" of one that is no share; "–" for None."""
+    if value is None or METRIC_INFO[metric].is_share:
+        return percent(value)
+    return f"{value:.3f}"

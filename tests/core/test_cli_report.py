@@ -44,9 +44,11 @@ def test_the_report_has_exactly_the_promised_keys() -> None:
     report = report_of(recorded(seeds=1))
     assert list(report) == [
         *("arms", "speedup_equal_epochs", "speedup_to_target", "accuracy_at_equal_seconds"),
+        *("metric", "metric_at_equal_seconds"),
         *("device", "threads", "outcome", "race", "config"),
     ]
-    numbers = ["train_seconds", "epochs", "steps", "final_accuracy", "final_loss", "outcome"]
+    numbers = ["train_seconds", "epochs", "steps", "final_accuracy", "final_loss"]
+    numbers += ["final_balanced_accuracy", "final_macro_f1", "final_mcc", "outcome"]
     for arm in ("sgd", "multirate"):
         assert list(report["arms"][arm]) == [*numbers, "per_seed"]
         assert list(report["arms"][arm]["per_seed"][0]) == ["seed", *numbers]

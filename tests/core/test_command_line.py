@@ -33,6 +33,7 @@ from multirate_core.config import (
 from multirate_core.data.catalog import DATASETS
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
+from multirate_core.metrics import METRICS
 from multirate_core.models.catalog import MODELS
 from multirate_core.partition import Partition, files, preset, resolve, to_spec
 from multirate_core.partition.codes import DIGITS, assignment_from_codes
@@ -144,6 +145,7 @@ def races(draw: st.DrawFn) -> RaceConfig:
         device=draw(st.sampled_from(["auto", "cpu", "cuda", "cuda:3", "mps"])),
         threads=draw(st.none() | st.integers(1, 1024)),
         execution=draw(EXECUTIONS),
+        metric=draw(st.sampled_from(METRICS)),
     )
 
 

@@ -13,6 +13,7 @@ from plot_races import partition
 from multirate_core.config import ArmConfig, Budget, Execution, ModelConfig, RaceConfig, Recipe
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
+from multirate_core.metrics import METRICS
 from multirate_core.models.own_sources import choices
 from multirate_core.presets import RACE_PRESETS
 from pages.components.settings import (
@@ -78,6 +79,7 @@ ALL_SETTINGS = st.builds(
     memory=st.sampled_from(MEMORIES),
     channels_last=st.booleans(),
     compile=st.booleans(),
+    metric=st.sampled_from(METRICS),
 ).filter(
     lambda one: (
         not (one.compile and one.memory == "lean")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from multirate_core.events import Evaluated
-from multirate_core.verdict import CurvePoint, accuracy_at, curve, seconds_to, sweep, three_answers
+from multirate_core.verdict import CurvePoint, curve, score_at, seconds_to, sweep, three_answers
 
 EPOCHS = (5, 10, 15, 20, 25, 30, 35, 40, 50)
 
@@ -100,9 +100,9 @@ def test_an_arm_that_was_only_tested_at_the_start_has_no_speedup() -> None:
 
 def test_tests_at_the_same_second_do_not_break_the_interpolation() -> None:
     points = (CurvePoint(0, 0, 0.1), CurvePoint(2, 1, 0.5), CurvePoint(2, 1, 0.6), CurvePoint(4, 2, 0.8))
-    assert accuracy_at(points, 2) == pytest.approx(0.6)
-    assert accuracy_at(points, 3) == pytest.approx(0.7)
-    assert accuracy_at(points, 9) == 0.8
+    assert score_at(points, 2) == pytest.approx(0.6)
+    assert score_at(points, 3) == pytest.approx(0.7)
+    assert score_at(points, 9) == 0.8
 
 
 def test_a_lanes_tests_become_a_curve() -> None:

@@ -1,8 +1,8 @@
 """Figures as plain dicts in plotly's form, made from recorded curves; arrays stay numpy arrays. No streamlit.
 
-One figure holds all live plots, so that they share the x axis, the legend and the zoom: test accuracy, minibatch loss,
-time per step, and a strip that shows at which steps each group got a gradient. Colours of text and grid are the
-theme's and are added in the browser.
+One figure holds all live plots, so that they share the x axis, the legend and the zoom: test accuracy (or what else the
+race is judged by), minibatch loss, time per step, and a strip that shows at which steps each group got a gradient.
+Colours of text and grid are the theme's and are added in the browser.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from multirate_core.metrics import METRIC_INFO, Metric, metric_format, metric_title
 from pages.components.plots.curves import RaceCurves
 from pages.components.plots.lines import Axis, Line, colour_of, lines_left_out, lines_of, marker_of
 from pages.components.plots.strip import Strip, strip_of
@@ -49,9 +50,11 @@ def race_figure(races: Sequence[tuple[str, RaceCurves]], axis: Axis = "seconds")
     lines = lines_of(races)
     strip = strip_of(lines, Y_AXES["strip"])
     loss_limit = _loss_limit(lines)
-    data = [trace for line in lines for trace in _traces(line, axis, len(lines) <= BANDS_UP_TO, loss_limit)]
+    metric, band = common_metric(races), len(lines) <= BANDS_UP_TO
+    data = [trace for line in lines for trace in _traces(line, axis, metric, band, loss_limit)]
     _give_every_arm_one_legend_entry(data)
-    layout = _layout(_titles(lines, strip, lines_left_out(races)), axis, strip)
+    layout = _layout(_titles(lines, strip, lines_left_out(races), metric), axis, strip)
+    layout["yaxis"] |= _metric_axis(metric)
     layout["yaxis2"]["autorangeoptions"] = {"clipmax": loss_limit}
     layout["yaxis3"]["autorangeoptions"] = {"clipmax": _time_limit(lines)}
     for name, top in EMPTY_RANGES.items():
@@ -64,17 +67,24 @@ def race_figure(races: Sequence[tuple[str, RaceCurves]], axis: Axis = "seconds")
 
 def race_summary(races: Sequence[tuple[str, RaceCurves]]) -> str:
     """Return the newest values of every line in words, for those who cannot see the plots."""
-    lines = lines_of(races)
-    return " ".join(["Live plots." if lines else "No step was recorded yet.", *(_in_words(line) for line in lines)])
+    lines, metric = lines_of(races), common_metric(races)
+    words = [_in_words(line, metric) for line in lines]
+    return " ".join(["Live plots." if lines else "No step was recorded yet.", *words])
 
 
-def sweep_figure(sweep: Sequence[tuple[float, float | None]], place: int = 1) -> Figure:
-    """Return the speed-up to reach a target accuracy, against the target.
+def common_metric(races: Sequence[tuple[str, RaceCurves]]) -> Metric:
+    """Return what all these races are judged by; accuracy, which all of them have, if they differ."""
+    metrics = {curves.metric for _, curves in races}
+    return metrics.pop() if len(metrics) == 1 else "accuracy"
+
+
+def sweep_figure(sweep: Sequence[tuple[float, float | None]], place: int = 1, metric: Metric = "accuracy") -> Figure:
+    """Return the speed-up to reach a target, against the target.
 
     Args:
-        sweep: target (fraction) and speed-up (SGD's training seconds divided by multirate's), None where it was not
-            reached.
+        sweep: target and speed-up (SGD's training seconds divided by multirate's), None where it was not reached.
         place: of the arm among the race's arms; gives it the look that it has in the curves.
+        metric: what the targets are values of.
     """
     reached = [(target, speedup) for target, speedup in sweep if speedup is not None]
     x = np.array([target for target, _ in reached])
@@ -82,7 +92,8 @@ def sweep_figure(sweep: Sequence[tuple[float, float | None]], place: int = 1) ->
     ends = np.array([sweep[0][0], sweep[-1][0]]) if sweep else np.empty(0)
     level = _trace("sweep-even", ends, np.ones(len(ends)), name="equally fast", hoverinfo="skip")
     level |= {"mode": "lines", "line": {"color": "#808080", "width": 1, "dash": "dash"}}
-    line = _trace("sweep-speedup", x, y, name="speed-up", hovertemplate="%{y:.2f}× to reach %{x:.1%}<extra></extra>")
+    at = f"%{{x:{metric_format(metric, 1)}}}"
+    line = _trace("sweep-speedup", x, y, name="speed-up", hovertemplate=f"%{{y:.2f}}× to reach {at}<extra></extra>")
     line |= {
         "mode": "lines+markers",
         "line": {"color": colour_of(place)},
@@ -90,20 +101,22 @@ def sweep_figure(sweep: Sequence[tuple[float, float | None]], place: int = 1) ->
     }
     layout = {"height": 220, "margin": {"l": 48, "r": 12, "t": TITLE_PX, "b": 44}, "uirevision": "sweep"}
     layout |= {"showlegend": False, "hovermode": "closest", "annotations": [_title("Speed-up to reach a target", 1.0)]}
-    layout["xaxis"] = {"title": {"text": "target accuracy"}, "tickformat": ".0%"}
+    layout["xaxis"] = {"title": {"text": f"target {metric_title(metric)}"}, "tickformat": metric_format(metric, 0)}
     layout["yaxis"] = {"ticksuffix": "×", "rangemode": "tozero"}
     return {"data": [level, line], "layout": layout}
 
 
-def sweep_summary(sweep: Sequence[tuple[float, float | None]]) -> str:
+def sweep_summary(sweep: Sequence[tuple[float, float | None]], metric: Metric = "accuracy") -> str:
     """Return the sweep in words."""
-    reached = [f"{target:.1%}: {speedup:.2f} times" for target, speedup in sweep if speedup is not None]
-    return "Speed-up to reach a target accuracy. " + (", ".join(reached) + "." if reached else "No target was reached.")
+    form = metric_format(metric, 1)
+    reached = [f"{target:{form}}: {speedup:.2f} times" for target, speedup in sweep if speedup is not None]
+    found = ", ".join(reached) + "." if reached else "No target was reached."
+    return f"Speed-up to reach a target {metric_title(metric)}. {found}"
 
 
-def _traces(line: Line, axis: Axis, band: bool, loss_limit: float | None) -> list[Trace]:
+def _traces(line: Line, axis: Axis, metric: Metric, band: bool, loss_limit: float | None) -> list[Trace]:
     x, style = line.x(axis), {"color": line.colour, "dash": line.dash}
-    accuracy = _accuracy(line, axis)
+    accuracy = _tests(line, axis, metric)
     loss = _of(line, "loss", x, line.loss, hovertemplate="loss %{y:.3g}", line={**style, "width": 1.8})
     full = _of(
         line, "time", x, line.full_step_ms, hovertemplate="%{y:.3g} ms, full steps", line={**style, "width": 1.2}
@@ -115,12 +128,13 @@ def _traces(line: Line, axis: Axis, band: bool, loss_limit: float | None) -> lis
     return traces + (_crosses(loss, accuracy, loss_limit) if line.curve.outcome == "diverged" else [])
 
 
-def _accuracy(line: Line, axis: Axis) -> Trace:
+def _tests(line: Line, axis: Axis, metric: Metric) -> Trace:
     """Return the evaluations, marked one by one unless there are so many that the marks would hide the line."""
     tested = line.evaluated_x(axis)
     shown = np.unique(np.linspace(0, len(tested) - 1, min(len(tested), MOST_EVALUATIONS)).round().astype(int))
-    trace = _of(line, "accuracy", tested[shown], line.curve.evaluations.accuracy[shown])
-    trace |= {"hovertemplate": "accuracy %{y:.1%}", "line": {"color": line.colour, "dash": line.dash, "width": 1.5}}
+    trace = _of(line, "accuracy", tested[shown], line.curve.evaluations.score(metric)[shown])
+    hover = f"{metric_title(metric)} %{{y:{metric_format(metric, 1)}}}"
+    trace |= {"hovertemplate": hover, "line": {"color": line.colour, "dash": line.dash, "width": 1.5}}
     trace["mode"] = "lines+markers" if len(shown) <= MOST_MARKS else "lines"
     return trace | {"marker": {"symbol": line.marker, "size": 7, "color": line.colour}}
 
@@ -190,18 +204,24 @@ def _layout(titles: dict[str, str], axis: Axis, strip: Strip) -> Figure:
         y_axis["domain"] = [(top - height) / total, top / total]
         layout["annotations"].append(_title(titles[panel], top / total))
         top -= height + below[panel]
-    layout["yaxis"]["tickformat"] = ".2~%"
-    layout["yaxis"]["autorangeoptions"] = {"clipmin": -0.02, "clipmax": 1.03}  # room for the marks at 0 and 100 %
     layout["yaxis2"]["rangemode"] = layout["yaxis3"]["rangemode"] = "tozero"
     return layout
 
 
-def _titles(lines: Sequence[Line], strip: Strip, left_out: int) -> dict[str, str]:
+def _metric_axis(metric: Metric) -> dict[str, Any]:
+    """Return how the tests' panel counts; there is room for the marks at both ends of the metric's range."""
+    if METRIC_INFO[metric].is_share:
+        return {"tickformat": ".2~%", "autorangeoptions": {"clipmin": -0.02, "clipmax": 1.03}}
+    return {"tickformat": ".3~f", "autorangeoptions": {"clipmin": -1.03, "clipmax": 1.03}}
+
+
+def _titles(lines: Sequence[Line], strip: Strip, left_out: int, metric: Metric) -> dict[str, str]:
     smooth = max((line.window_steps for line in lines), default=0)
     how = f", mean of {smooth} steps" + " and range" * (len(lines) <= BANDS_UP_TO) if smooth else ""
     short = any(np.isfinite(line.partial_step_ms).any() for line in lines)
     return {
-        "accuracy": "<b>Test accuracy</b>" + (f", the newest {len(lines)} of {len(lines) + left_out}" * bool(left_out)),
+        "accuracy": f"<b>Test {metric_title(metric)}</b>"
+        + (f", the newest {len(lines)} of {len(lines) + left_out}" * bool(left_out)),
         "loss": "<b>Minibatch loss</b>" + how,
         "time": "<b>Time per step</b>, ms" + (": full steps above, fast steps below" * short),
         "strip": f"<b>Gradients</b> in the last {strip.steps} steps, by group",
@@ -228,11 +248,11 @@ def _time_limit(lines: Sequence[Line]) -> float | None:
     return float(3 * max(typical)) if typical else None
 
 
-def _in_words(line: Line) -> str:
-    curve, tested = line.curve, line.curve.evaluations
+def _in_words(line: Line, metric: Metric) -> str:
+    curve, tested = line.curve, line.curve.evaluations.score(metric)
     words = [f"{line.label}, seed {curve.seed}: {curve.steps} steps in {number(curve.train_seconds)} training seconds"]
-    if len(tested.accuracy) and np.isfinite(tested.accuracy[-1]):
-        words.append(f"test accuracy {tested.accuracy[-1]:.1%}")
+    if len(tested) and np.isfinite(tested[-1]):
+        words.append(f"test {metric_title(metric)} {tested[-1]:{metric_format(metric, 1)}}")
     if np.isfinite(loss := line.loss).any():
         words.append(f"loss {loss[np.isfinite(loss)][-1]:.3g}")
     return ", ".join([*words, *([curve.outcome] if curve.outcome else [])]) + "."

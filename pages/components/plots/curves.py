@@ -20,6 +20,7 @@ from multirate_core import home
 from multirate_core import store as races
 from multirate_core.config import ArmConfig, GroupSpec, RaceConfig
 from multirate_core.events import Evaluated
+from multirate_core.metrics import METRICS, Metric
 from multirate_core.store import LaneRow, Store
 from pages.components.plots.buckets import BucketColumns, Buckets, Column
 
@@ -37,12 +38,22 @@ class Evaluations:
         epoch: epochs done before it.
         train_seconds: the lane's clock, in training seconds.
         accuracy: fraction in [0, 1], NaN if the network gave no finite numbers.
+        balanced_accuracy, macro_f1: fractions in [0, 1], NaN where they are not known.
+        mcc: in [-1, 1], NaN where it is not known.
     """
 
     step: Column
     epoch: Column
     train_seconds: Column
     accuracy: Column
+    balanced_accuracy: Column
+    macro_f1: Column
+    mcc: Column
+
+    def score(self, metric: Metric) -> Column:
+        """Return the column of a metric."""
+        column: Column = getattr(self, metric)
+        return column
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +97,7 @@ class RaceCurves:
 
     race: str
     lanes: tuple[LaneCurve, ...]
+    metric: Metric = "accuracy"  # what the race is judged by
 
 
 def race_curves(race_id: str, path: Path | None = None) -> RaceCurves:
@@ -137,7 +149,7 @@ class _Recording:
             self._tested.setdefault(event.lane, []).append(event)
         lanes = tuple(self._lane(store, self._config, row) for row in rows)
         if lanes != self.curves.lanes:
-            self.curves = RaceCurves(race_id, lanes)
+            self.curves = RaceCurves(race_id, lanes, self._config.metric)
         self.read_at = time.monotonic()
 
     def _lane(self, store: Store, config: RaceConfig, row: LaneRow) -> LaneCurve:
@@ -182,8 +194,9 @@ def groups_of(arm: ArmConfig) -> tuple[GroupSpec, ...]:
 
 
 def _columns(tested: list[Evaluated]) -> Evaluations:
-    numbers = [(e.step, e.epoch, e.train_seconds, e.accuracy) for e in tested]
-    return Evaluations(*np.array(numbers, dtype=np.float64).reshape(-1, 4).T.copy())
+    numbers = [(e.step, e.epoch, e.train_seconds, *map(e.score, METRICS)) for e in tested]
+    width = 3 + len(METRICS)
+    return Evaluations(*np.array(numbers, dtype=np.float64).reshape(-1, width).T.copy())  # None becomes NaN
 
 
 _lock = threading.Lock()

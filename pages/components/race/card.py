@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from multirate_core.answers import answers_of
 from multirate_core.config import RaceConfig
 from multirate_core.events import Evaluated
+from multirate_core.metrics import METRIC_INFO, Metric, metric_title
 from multirate_core.store import LaneRow
 from multirate_core.verdict import EqualEpochs, EqualSeconds, ThreeAnswers, ToTarget
 from pages.components.race.words import setting_text
-from pages.components.text import number, percent
+from pages.components.text import number, score_text
 
 REFERENCE = "sgd"
 OUTCOMES = {
@@ -45,8 +46,9 @@ class ResultCard:
         setting: what the numbers belong to: model, data, budget, and the arm's groups.
         caution: how much weight the numbers bear: "one run: no verdict".
         answers: at equal epochs, to reach a target, at equal seconds; () if there is nothing to compare.
-        sweep: (target accuracy, ratio of training seconds or None) for the small chart.
+        sweep: (target, ratio of training seconds or None) for the small chart.
         notes: lanes that did not finish, and why there are no answers.
+        metric: what the answers and targets are about.
     """
 
     arm: str
@@ -56,6 +58,7 @@ class ResultCard:
     answers: tuple[Answer, ...]
     sweep: tuple[tuple[float, float | None], ...]
     notes: tuple[str, ...]
+    metric: Metric = "accuracy"
 
 
 def result_cards(config: RaceConfig, lanes: Sequence[LaneRow], tests: Sequence[Evaluated]) -> tuple[ResultCard, ...]:
@@ -68,13 +71,21 @@ def result_cards(config: RaceConfig, lanes: Sequence[LaneRow], tests: Sequence[E
     """
     by_lane = {lane.lane: [test for test in tests if test.lane == lane.lane] for lane in lanes}
     arms = [arm.name for arm in config.arms if arm.name != REFERENCE] or [REFERENCE]
-    plain = config.title(REFERENCE)
-    cards = [result_card(arm, setting_text(config, arm), answers_of(lanes, by_lane, arm), lanes, plain) for arm in arms]
+    plain, metric = config.title(REFERENCE), config.metric
+    cards = [
+        result_card(arm, setting_text(config, arm), answers_of(lanes, by_lane, arm, metric), lanes, plain, metric)
+        for arm in arms
+    ]
     return tuple(replace(card, notes=(*card.notes, *_too_short(config, card.arm, lanes))) for card in cards)
 
 
 def result_card(
-    arm: str, setting: str, answers: ThreeAnswers | None, lanes: Sequence[LaneRow], plain: str = REFERENCE
+    arm: str,
+    setting: str,
+    answers: ThreeAnswers | None,
+    lanes: Sequence[LaneRow],
+    plain: str = REFERENCE,
+    metric: Metric = "accuracy",
 ) -> ResultCard:
     """Return the card of one arm.
 
@@ -84,6 +95,7 @@ def result_card(
         answers: against the plain arm; None if the race has no such pair.
         lanes: of the race; those of other arms are passed over.
         plain: what people call the plain arm.
+        metric: what the answers are about.
     """
     mine = [lane for lane in lanes if lane.arm in (arm, REFERENCE)]
     notes = tuple(_note(lane, plain) for lane in mine if lane.outcome in OUTCOMES)
@@ -94,10 +106,11 @@ def result_card(
         missing = "At no seed did both arms reach their end, so there is no comparison."
         title = f"{arm} and {plain}"
         return ResultCard(arm, title, setting, answers.caution, (), (), (missing, *notes))
-    found = (_equal_epochs(arm, plain, answers.equal_epochs), _to_target(arm, plain, answers.to_target, answers.seeds))
-    three = (*found, _equal_seconds(arm, plain, answers.equal_seconds))
+    to_target = _to_target(arm, plain, answers.to_target, answers.seeds, metric)
+    equal_seconds = _equal_seconds(arm, plain, answers.equal_seconds, metric)
+    three = (_equal_epochs(arm, plain, answers.equal_epochs), to_target, equal_seconds)
     sweep = tuple((row.target, row.speedup) for row in answers.to_target)
-    return ResultCard(arm, f"{arm} and {plain}", setting, answers.caution, three, sweep, notes)
+    return ResultCard(arm, f"{arm} and {plain}", setting, answers.caution, three, sweep, notes, metric)
 
 
 def _equal_epochs(arm: str, plain: str, answer: EqualEpochs | None) -> Answer:
@@ -110,8 +123,8 @@ def _equal_epochs(arm: str, plain: str, answer: EqualEpochs | None) -> Answer:
     return Answer(question, figures, f"Training time for {epochs}: {ratio}.")
 
 
-def _to_target(arm: str, plain: str, rows: Sequence[ToTarget], seeds: int) -> Answer:
-    question = "How long to reach a given accuracy?"
+def _to_target(arm: str, plain: str, rows: Sequence[ToTarget], seeds: int, metric: Metric) -> Answer:
+    question = f"How long to reach a given {metric_title(metric)}?"
     reached = [row for row in rows if row.speedup is not None]
     if not reached:
         everywhere = "" if seeds == 1 else " at every seed"
@@ -119,40 +132,48 @@ def _to_target(arm: str, plain: str, rows: Sequence[ToTarget], seeds: int) -> An
     ratios = [row.speedup for row in reached if row.speedup is not None]
     low, high = f"{min(ratios):.2f}", f"{max(ratios):.2f}"
     value = f"{low}×" if low == high else f"{low}× to {high}×"
-    figures = ((value, f"{plain}'s speed, by target (below 1×: slower)"), *_to_best(plain, rows[-1], seeds))
-    span = f"from {percent(reached[0].target)} to {percent(reached[-1].target)}"
-    where = span if len(reached) > 1 else f"of {percent(reached[0].target)}"
-    rest = _missed(arm, [row for row in rows if row.other_seconds is None], seeds)
-    rest += _missed(plain, [row for row in rows if row.sgd_seconds is None], seeds)
+    figures = ((value, f"{plain}'s speed, by target (below 1×: slower)"), *_to_best(plain, rows[-1], seeds, metric))
+    first, last = (score_text(metric, row.target) for row in (reached[0], reached[-1]))
+    where = f"from {first} to {last}" if len(reached) > 1 else f"of {first}"
+    rest = _missed(arm, [row for row in rows if row.other_seconds is None], seeds, metric)
+    rest += _missed(plain, [row for row in rows if row.sgd_seconds is None], seeds, metric)
     return Answer(question, figures, f"{arm}'s speed for targets {where}.{rest}")
 
 
-def _missed(arm: str, rows: Sequence[ToTarget], seeds: int) -> str:
+def _missed(arm: str, rows: Sequence[ToTarget], seeds: int, metric: Metric) -> str:
     """Return which targets an arm did not reach, as a sentence; "" if it reached all."""
-    targets = list(dict.fromkeys(percent(row.target) for row in rows))
+    targets = list(dict.fromkeys(score_text(metric, row.target) for row in rows))
     at_every = "" if seeds == 1 else " at every seed"
     return f" {arm} did not reach{at_every}: {', '.join(targets)}." if targets else ""
 
 
-def _to_best(plain: str, row: ToTarget, seeds: int) -> tuple[tuple[str, str], ...]:
+def _to_best(plain: str, row: ToTarget, seeds: int, metric: Metric) -> tuple[tuple[str, str], ...]:
     """Return the figure of the highest target, the best of SGD at every seed; () where nobody needed any time."""
-    best = f"{plain}'s best, {percent(row.target)}"
+    target = score_text(metric, row.target)
+    best = f"{plain}'s best, {target}"
     if seeds > 1:
-        best = f"what {plain} reached at every seed, {percent(row.target)}"
+        best = f"what {plain} reached at every seed, {target}"
     if row.other_seconds is None:
         found = f"reached at {row.other_seeds} of {seeds} seeds:" if row.other_seeds else "never reached"
         return ((found, best),)
     return () if row.speedup is None else ((f"{row.speedup:.2f}×", f"to {best}"),)
 
 
-def _equal_seconds(arm: str, plain: str, answer: EqualSeconds | None) -> Answer:
-    question = "How accurate after the same time?"
+def _equal_seconds(arm: str, plain: str, answer: EqualSeconds | None, metric: Metric) -> Answer:
+    title = metric_title(metric)
+    question = "How accurate after the same time?" if metric == "accuracy" else f"Which {title} after the same time?"
     if answer is None:
         return Answer(question, (), "One of the two took no step.")
-    figures = ((percent(answer.other), arm), (percent(answer.sgd), plain))
-    points = abs(round(answer.other * 100, 1) - round(answer.sgd * 100, 1))  # of the figures as they are shown
-    after = f"Test accuracy after {_seconds(answer.seconds)} of training each"
-    return Answer(question, figures, f"{after}: {points:.1f} points apart.")
+    figures = ((score_text(metric, answer.other), arm), (score_text(metric, answer.sgd), plain))
+    after = f"Test {title} after {_seconds(answer.seconds)} of training each"
+    return Answer(question, figures, f"{after}: {_apart(answer.other, answer.sgd, metric)} apart.")
+
+
+def _apart(one: float, other: float, metric: Metric) -> str:
+    """Return the difference of two values, of the figures as they are shown."""
+    if METRIC_INFO[metric].is_share:
+        return f"{abs(round(one * 100, 1) - round(other * 100, 1)):.1f} points"
+    return f"{abs(round(one, 3) - round(other, 3)):.3f}"
 
 
 def _note(lane: LaneRow, plain: str) -> str:

@@ -7,6 +7,7 @@ import streamlit as st
 from multirate_core import home
 from multirate_core import store as races
 from multirate_core.errors import MultirateError
+from multirate_core.metrics import metric_title
 from multirate_core.store import LaneRow, RaceRow
 from pages.components.plots.live_plot import sweep_plot
 from pages.components.race.card import ResultCard, result_cards
@@ -58,8 +59,8 @@ def _card(card: ResultCard, place: int, key: str) -> None:
         for note in card.notes:
             st.warning(plain(note))
         if sum(speedup is not None for _, speedup in card.sweep) > 1:
-            with st.expander("Speed-up against the target accuracy"):
-                sweep_plot(card.sweep, place, key=f"sweep-{key}")
+            with st.expander(f"Speed-up against the target {metric_title(card.metric)}"):
+                sweep_plot(card.sweep, place, key=f"sweep-{key}", metric=card.metric)
 
 
 def _clock(lane: LaneRow, title: str) -> dict[str, object]:

@@ -13,10 +13,11 @@ from multirate_core.config import BASE_TITLES, ArmConfig, GroupSpec, ModelConfig
 from multirate_core.config_json import to_dict
 from multirate_core.data.catalog import DATASETS
 from multirate_core.events import Evaluated
+from multirate_core.metrics import Metric, metric_title
 from multirate_core.models.catalog import MODELS
 from multirate_core.partition.phases import rates_in_words
 from multirate_core.store import LaneRow, RaceRow
-from pages.components.text import duration
+from pages.components.text import duration, score_text
 
 OUTCOME_WORDS = {
     "finished": "finished",
@@ -27,9 +28,13 @@ OUTCOME_WORDS = {
     "lost": "lost: its worker died",
 }
 SCHEDULE_WORDS = {"cosine": "cosine schedule", "linear": "lr linear to 0", "one_cycle": "one-cycle schedule"}
+_KINDS = {"plain": "sgd", "multirate": "multirate"}
 MOST_PATTERNS = 3  # of a group that are named
 _REST = "everything else"  # what the pattern "*" says, as the last rule
-CURVE_COLUMNS = ("race", "lane", "seed", "arm", "step", "epoch", "train_seconds", "accuracy", "loss", "reason")
+CURVE_COLUMNS = (
+    *("race", "lane", "seed", "arm", "step", "epoch", "train_seconds", "accuracy", "loss", "reason"),
+    *("balanced_accuracy", "macro_f1", "mcc"),
+)
 
 
 def state_line(row: RaceRow) -> str:
@@ -89,7 +94,8 @@ def setting_text(config: RaceConfig, arm: str) -> str:
     data_title = data.title if data else config.data.name
     own = [each for each in config.arms if each.name == arm]
     groups = [words for each in own for words in _groups_in_words(each)]
-    what = [f"{model_title(config.model)} on {data_title}", budget_text(config), *_ways(config, own)]
+    judged = [] if config.metric == "accuracy" else [f"judged by {metric_title(config.metric)}"]
+    what = [f"{model_title(config.model)} on {data_title}", budget_text(config), *_ways(config, own), *judged]
     return "; ".join([", ".join(what), *groups])
 
 
@@ -144,7 +150,10 @@ def difference(one: RaceConfig, other: RaceConfig) -> list[tuple[str, str, str]]
 
 
 def table_row(row: RaceRow) -> dict[str, Any]:
-    """Return a race as a row of the Runs page; accuracies as fractions, None where unknown."""
+    """Return a race as a row of the Runs page; accuracies as fractions, None where unknown.
+
+    "Judged by" names another metric than accuracy with its own figures, and is "" for most races.
+    """
     lanes = (row.summary or {}).get("lanes", [])
     return {
         "Race": row.id,
@@ -159,6 +168,7 @@ def table_row(row: RaceRow) -> dict[str, Any]:
         "Seeds": len(row.config.seeds),
         "Plain accuracy": _mean(lanes, row.config, "sgd"),
         "Multirate accuracy": _mean(lanes, row.config, "multirate"),
+        "Judged by": _judged_by(lanes, row.config),
         "Time ratio": _time_ratio(lanes, row.config),
     }
 
@@ -249,9 +259,21 @@ def _of_kind(lanes: Sequence[Mapping[str, Any]], config: RaceConfig, kind: str) 
     return [lane for lane in lanes if lane["arm"] in names]
 
 
-def _mean(lanes: Sequence[Mapping[str, Any]], config: RaceConfig, kind: str) -> float | None:
-    found = [lane["final_accuracy"] for lane in _of_kind(lanes, config, kind)]
-    return sum(found) / len(found) if found and None not in found else None
+def _mean(
+    lanes: Sequence[Mapping[str, Any]], config: RaceConfig, kind: str, metric: Metric = "accuracy"
+) -> float | None:
+    found = [lane.get(f"final_{metric}") for lane in _of_kind(lanes, config, kind)]  # older races have accuracy only
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(found) else None
+
+
+def _judged_by(lanes: Sequence[Mapping[str, Any]], config: RaceConfig) -> str:
+    """Return "MCC: 0.912 plain, 0.905 multirate"; "" for accuracy, which has columns of its own."""
+    if config.metric == "accuracy":
+        return ""
+    means = {words: _mean(lanes, config, kind, config.metric) for words, kind in _KINDS.items()}
+    figures = [f"{score_text(config.metric, mean)} {words}" for words, mean in means.items() if mean is not None]
+    return f"{metric_title(config.metric)}: {', '.join(figures)}" if figures else metric_title(config.metric)
 
 
 def _time_ratio(lanes: Sequence[Mapping[str, Any]], config: RaceConfig) -> float | None:

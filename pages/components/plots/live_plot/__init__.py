@@ -18,6 +18,7 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v1 import declare_component
 
+from multirate_core.metrics import Metric
 from pages.components.plots.charts import race_figure, race_summary, sweep_figure, sweep_summary
 from pages.components.plots.curves import RaceCurves
 from pages.components.plots.lines import Axis
@@ -39,7 +40,7 @@ _plot = st.components.v2.component("multirate_explorer.live_plot", js=_LOADER, i
 
 
 def live_plot(races: Sequence[tuple[str, RaceCurves]], axis: Axis, key: str) -> None:
-    """Show accuracy, loss, time per step and the strip of gradients; call it again to bring it up to date.
+    """Show tests, loss, time per step and the strip of gradients; call it again to bring it up to date.
 
     Zoom and hidden arms stay as they are for as long as the races and the axis are the same.
 
@@ -52,15 +53,16 @@ def live_plot(races: Sequence[tuple[str, RaceCurves]], axis: Axis, key: str) -> 
     _show(_race_payload(tuple(races), axis), key)
 
 
-def sweep_plot(sweep: Sequence[tuple[float, float | None]], place: int, key: str) -> None:
-    """Show the speed-up to reach a target accuracy, against the target.
+def sweep_plot(sweep: Sequence[tuple[float, float | None]], place: int, key: str, metric: Metric = "accuracy") -> None:
+    """Show the speed-up to reach a target, against the target.
 
     Args:
-        sweep: target (fraction) and speed-up, None where the target was not reached.
+        sweep: target and speed-up, None where the target was not reached.
         place: of the arm among the race's arms.
         key: of this plot in the page.
+        metric: what the targets are values of.
     """
-    _show({**pack(sweep_figure(sweep, place)), "summary": sweep_summary(sweep)}, key)
+    _show({**pack(sweep_figure(sweep, place, metric)), "summary": sweep_summary(sweep, metric)}, key)
 
 
 def _show(payload: dict[str, Any], key: str) -> None:
