@@ -97,12 +97,12 @@ def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Ca
         from multirate_core.data import image_folder
 
         split = image_folder.load_folder(config, seed, image_size, channels, say)
-    elif info.source == "files":
+    elif info.source == "shipped":
+        split = _load_digits(config, seed, image_size, channels)
+    else:
         from multirate_core.data import torchvision_sets
 
         split = torchvision_sets.load_files(config, seed, image_size, channels, say)
-    else:
-        split = _load_digits(config, seed, image_size, channels)
     require_num_classes(config, len(split.class_names))
     return split
 

@@ -139,8 +139,8 @@ def _weights_and_data() -> None:
         _text("Data folder on the server", "data_path", _allowed_text())
     if data.downloads:
         _toggle("Download it if it is missing", "download")
-    if data.source in ("folder", "table"):
-        what = "Unreadable images" if data.source == "folder" else "Unreadable rows"
+    if data.source in ("folder", "photos", "table"):
+        what = "Unreadable rows" if data.source == "table" else "Unreadable images"
         _segmented(what, "bad_images", ("refuse", "skip"), {"refuse": "Refuse", "skip": "Skip"})
     if data.source == "table":
         _text("Column of the texts", "text_column", "Its name, or its place from 1; empty: found by name.")

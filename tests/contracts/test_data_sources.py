@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from image_cases import draw_folder, shared, silent, small_fashion
+from set_cases import write_set
 
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import DATASETS, data_shape
@@ -20,7 +21,11 @@ from multirate_core.models.catalog import model_info
 
 pytestmark = pytest.mark.slow  # they read and write thousands of images
 
-SOURCES = ("digits", "fashion_mnist", "cifar10", "cifar100", "folder", "split_folder", "real_folder")
+KNOWN = {
+    **{"mnist": 50, "svhn": 50, "stl10": 30, "eurosat": 40, "flowers102": 150, "pets": 50, "food101": 150},
+    **{"imagenette160": 25, "imagenette320": 25},
+}  # with training images
+SOURCES = ("digits", "fashion_mnist", "cifar10", "cifar100", "folder", "split_folder", "real_folder", *KNOWN)
 
 
 def write_cifar100(root: Path) -> Path:
@@ -47,6 +52,8 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> DataConfig:
         return DataConfig(name, path=str(shared("data")), train_images=100)
     if name == "cifar100":
         return DataConfig(name, path=str(write_cifar100(tmp_path / "files")), train_images=200)
+    if name in KNOWN:
+        return DataConfig(name, path=str(write_set(name, tmp_path / "files")), train_images=KNOWN[name])
     if name == "real_folder":
         return DataConfig("folder", path=str(shared("data/hymenoptera_data")), train_images=20)
     folder = draw_folder(tmp_path / "images", {"red": 9, "green": 12})
