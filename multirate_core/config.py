@@ -27,6 +27,7 @@ MAX_PHASES = 20
 
 ArmKind = Literal["sgd", "multirate", "frozen"]
 BadImages = Literal["refuse", "skip"]
+Split = Literal["own", "random"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class DataConfig:
         download: fetch the files if they are missing.
         max_tokens: texts are cut after so many tokens; None takes 128, or the network's own limit if that is lower.
         text_column, label_column: of a table, by name or by place from 1; None finds them.
+        split: what is tested on: "own" (the set's own test part, or a fifth of every class where it has none), or
+            "random" (a share of every class of the training images or texts, drawn by the race's first seed; the set's
+            own test part is left out).
+        validation_share: of the random split, 0.05 to 0.5.
     """
 
     name: str = "digits"
@@ -78,6 +83,8 @@ class DataConfig:
     max_tokens: int | None = None
     text_column: str | None = None
     label_column: str | None = None
+    split: Split = "own"
+    validation_share: float = 0.2
 
     def __post_init__(self) -> None:
         limits = {
@@ -91,6 +98,15 @@ class DataConfig:
             if value is not None:
                 require_whole(name, value, low, high)
         require_choice("bad_images", self.bad_images, get_args(BadImages))
+        require_choice("split", self.split, get_args(Split))
+        require_number("validation_share", self.validation_share, least=0.05, most=0.5)
+        if self.split == "own" and self.validation_share != DataConfig.validation_share:
+            raise ConfigError("a validation_share belongs to split 'random', got 'own'. Give both or neither.")
+
+    @property
+    def random_share(self) -> float | None:
+        """The share of the training samples that becomes the test part; None if that is the set's own."""
+        return self.validation_share if self.split == "random" else None
 
 
 @dataclass(frozen=True)

@@ -121,12 +121,21 @@ def _contents(info: DataInfo, config: DataConfig) -> tuple[tuple[str, ...], int,
             path_of(config)
         if info.source != "shipped" and config.path and not config.download:
             folder_scan.require_folder(Path(config.path).expanduser())
-        return info.class_names, info.train_images, info.test_images
+        return info.class_names, *_part_sizes(info, config.random_share)
     if info.source == "table":
         path = path_of(config)
-        return _table_contents(path, modified_ns(path), config.text_column, config.label_column, config.bad_images)
-    listing = folder_scan.list_folder(path_of(config))
+        columns = config.text_column, config.label_column
+        return _table_contents(path, modified_ns(path), *columns, config.bad_images, config.random_share)
+    listing = folder_scan.list_folder(path_of(config), share=config.random_share)
     return listing.class_names, len(listing.train), len(listing.test)
+
+
+def _part_sizes(info: DataInfo, share: float | None) -> tuple[int, int]:
+    """Return about how many training and test images the complete set has: each class is rounded by itself."""
+    if share is None:
+        return info.train_images, info.test_images
+    pool = info.train_images + (0 if info.own_test else info.test_images)
+    return pool - round(share * pool), round(share * pool)
 
 
 def modified_ns(path: Path) -> int:
@@ -145,11 +154,13 @@ def _table_contents(
     text_column: str | None,
     label_column: str | None,
     bad_rows: BadImages,
+    share: float | None,
 ) -> tuple[tuple[str, ...], int, int]:
     """Return the classes of a table and the sizes of its parts, which do not depend on the seed."""
     from multirate_core.data import tables
 
-    rows = tables.read_table(path, text_column=text_column, label_column=label_column, seed=0, bad_rows=bad_rows)
+    columns = {"text_column": text_column, "label_column": label_column}
+    rows = tables.read_table(path, **columns, seed=0, share=share, bad_rows=bad_rows)  # type: ignore[arg-type]
     return rows.class_names, len(rows.train_texts), len(rows.test_texts)
 
 

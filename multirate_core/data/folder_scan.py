@@ -34,12 +34,14 @@ class FolderListing:
     notes: tuple[str, ...]
 
 
-def list_folder(folder: Path, seed: int = 0) -> FolderListing:
+def list_folder(folder: Path, seed: int = 0, share: float | None = None) -> FolderListing:
     """List a folder of class folders, with `train` and `val` (or `valid`, `validation`, `test`) above them or without.
 
     Args:
         folder: may be read-only; nothing is written.
         seed: of the split when the folder has none of its own: a fifth of every class becomes test images.
+        share: of every class's training images that become test images; the folder's own are left out. None takes its
+            own.
 
     Raises:
         DataError: the folder is missing, unreadable, has fewer than two classes, an empty class, or its test classes
@@ -47,17 +49,18 @@ def list_folder(folder: Path, seed: int = 0) -> FolderListing:
     """
     require_folder(folder)
     try:
-        return _list_folder(folder, seed)
+        return _list_folder(folder, seed, share)
     except OSError as error:
         raise _unreadable(Path(error.filename or folder), error) from error
 
 
-def _list_folder(folder: Path, seed: int) -> FolderListing:
+def _list_folder(folder: Path, seed: int, share: float | None) -> FolderListing:
     train_folder = folder / "train" if (folder / "train").is_dir() else folder
     test_folders = [folder / name for name in TEST_FOLDERS if train_folder != folder and (folder / name).is_dir()]
     class_names, rows = list_classes(train_folder)
-    if not test_folders:
-        return split_listing(FolderListing(class_names, tuple(rows), (), ()), seed)
+    if not test_folders or share is not None:
+        unused = tuple(f"The folder {extra.name} was not used." for extra in test_folders)
+        return split_listing(FolderListing(class_names, tuple(rows), (), unused), seed, share)
     test_names, test_rows = list_classes(test_folders[0])
     _require_same_classes(train_folder, class_names, test_folders[0], test_names)
     notes = [f"Training images from {train_folder.name}, test images from {test_folders[0].name}."]
@@ -65,13 +68,13 @@ def _list_folder(folder: Path, seed: int) -> FolderListing:
     return FolderListing(class_names, tuple(rows), tuple(test_rows), tuple(notes))
 
 
-def split_listing(listing: FolderListing, seed: int, share: float = TEST_SHARE) -> FolderListing:
+def split_listing(listing: FolderListing, seed: int, share: float | None = None) -> FolderListing:
     """Cut test images out of the training images; what the listing has for testing is left out.
 
     Args:
         listing: of all images.
         seed: the same seed gives the same parts.
-        share: of test images in every class.
+        share: of test images in every class; None takes a fifth, since there are no test images.
 
     Raises:
         DataError: a class has one image only.
@@ -84,10 +87,9 @@ def split_listing(listing: FolderListing, seed: int, share: float = TEST_SHARE) 
                 f"the class folder {path.parent} holds 1 image; without test folders at least 2 are needed, one to "
                 f"train and one to test. Add images, or a test folder ({', '.join(TEST_FOLDERS)})."
             )
-    train, test = split_rows(labels, seed, share)
-    note = (
-        f"No test folder: {len(test)} of {len(labels)} images, a fifth of every class, are for testing (seed {seed})."
-    )
+    train, test = split_rows(labels, seed, share or TEST_SHARE)
+    why, part = ("No test folder", "a fifth") if share is None else ("A random split", f"{share:.0%}")
+    note = f"{why}: {len(test)} of {len(labels)} images, {part} of every class, are for testing (seed {seed})."
     rows = tuple(listing.train[i] for i in train), tuple(listing.train[i] for i in test)
     return FolderListing(listing.class_names, *rows, (*listing.notes, note))
 

@@ -45,7 +45,9 @@ Row = tuple[Path, int]
 
 def load_folder(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
     """Read an image folder; arguments and errors as in `registry.load`."""
-    return load_listing(list_folder(path_of(config), seed), config, seed, image_size, channels, say)
+    return load_listing(
+        list_folder(path_of(config), seed, config.random_share), config, seed, image_size, channels, say
+    )
 
 
 def load_listing(

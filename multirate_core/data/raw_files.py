@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
+
+from multirate_core.data.folder_scan import split_rows
+from multirate_core.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,27 @@ class RawSplit:
     test_labels: Tensor
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+def split_again(raw: RawSplit, seed: int, share: float) -> RawSplit:
+    """Cut the test images out of the training images; the set's own are left out.
+
+    Args:
+        raw: as the files hold it.
+        seed: the same seed gives the same parts.
+        share: of test images in every class.
+
+    Raises:
+        DataError: a class has one image only.
+    """
+    labels = raw.train_labels.tolist()
+    if min(Counter(labels).values()) < 2:
+        raise DataError("a random split needs at least 2 training images of every class. Choose the set's own split.")
+    train, test = split_rows(labels, seed, share)
+    note = f"A random split: {len(test)} of {len(labels)} images, {share:.0%} of every class, are for testing"
+    images, of = raw.train_images, raw.train_labels
+    parts = (images[train], of[train], images[test], of[test])
+    return RawSplit(*parts, raw.class_names, (*raw.notes, f"{note} (seed {seed})."))
 
 
 def md5_of(path: Path) -> str:

@@ -74,7 +74,7 @@ def _text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
     if info.source == "shipped":
         from multirate_core.data import docstrings
 
-        return docstrings.load_docstrings(seed)
+        return docstrings.load_docstrings(seed, config.random_share)
     if info.source == "table":
         from multirate_core.data import tables
 
@@ -83,11 +83,12 @@ def _text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
             text_column=config.text_column,
             label_column=config.label_column,
             seed=seed,
+            share=config.random_share,
             bad_rows=config.bad_images,
         )
     from multirate_core.data import known_texts
 
-    return known_texts.read_known(info.name, path_of(config), seed)
+    return known_texts.read_known(info.name, path_of(config), seed, config.random_share)
 
 
 def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
@@ -110,8 +111,10 @@ def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Ca
 def _load_digits(config: DataConfig, seed: int, image_size: int, channels: int) -> DataSplit:
     from multirate_core.data import digits
 
-    require_memory(1797, channels, image_size)
-    whole = digits.load_digits_split(seed, image_size)
+    share, count = config.random_share, 1797
+    require_memory(count, channels, image_size)
+    test_count = digits.TEST_COUNT if share is None else round(share * count)
+    whole = digits.load_digits_split(seed, image_size, test_count)
     rows = limited_rows(whole.train_labels.tolist(), config.train_images, seed)
     return DataSplit(
         with_channels(whole.train_images[rows], channels),
@@ -119,5 +122,5 @@ def _load_digits(config: DataConfig, seed: int, image_size: int, channels: int) 
         with_channels(whole.test_images, channels),
         whole.test_labels,
         whole.class_names,
-        (f"Handwritten digits of scikit-learn, split with seed {seed}.",),
+        (f"Handwritten digits of scikit-learn, {test_count} of {count} for testing, split with seed {seed}.",),
     )

@@ -23,7 +23,7 @@ _IMAGENETTE_CLASSES: Final = (
     "tench English_springer cassette_player chain_saw church French_horn garbage_truck gas_pump golf_ball parachute"
 )
 _TREC_CLASSES: Final = "abbreviation entity description human location number"
-_DOCSTRING_CLASSES: Final = "matplotlib numpy"
+_DOCSTRING_CLASSES: Final = "networkx numpy pandas scikit-learn scipy streamlit sympy torch"
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class DataInfo:
         train_images, test_images: how many images or texts the complete set has; 0 if the files decide.
         holds: what a sample is.
         downloads: the files can be fetched.
+        own_test: the set has a test part; without one it is cut out of the rest.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DataInfo:
     test_images: int = 0
     holds: Takes = "images"
     downloads: bool = False
+    own_test: bool = True
 
 
 def data_info(name: str) -> DataInfo:
@@ -101,16 +103,18 @@ def _small_images() -> tuple[DataInfo, ...]:
     svhn = "House numbers in photos, cut to single digits of 32×32 pixels; 246 MB to download."
     stl10 = "Photos of 96×96 pixels, the labelled part only; 2.6 GB to download, most of it without labels."
     eurosat = "Satellite images of 64×64 pixels, what the land is used for; 94 MB to download. No test part of its own."
-    own = DataInfo("digits", "Handwritten digits", 10, 1, 32, "shipped", digits, _words(_DIGITS), 1197, 600)
+    shipped = DataInfo("digits", "Handwritten digits", 10, 1, 32, "shipped", digits, _words(_DIGITS), 1197, 600)
     return (
-        own,
+        replace(shipped, own_test=False),
         _known("mnist", "MNIST", 10, (1, 32), _DIGITS, (60_000, 10_000), mnist),
         _known("fashion_mnist", "Fashion-MNIST", 10, (1, 32), _FASHION_CLASSES, (60_000, 10_000), fashion),
         _known("cifar10", "CIFAR-10", 10, (3, 32), _CIFAR10_CLASSES, (50_000, 10_000), cifar10),
         _known("cifar100", "CIFAR-100", 100, (3, 32), "", (50_000, 10_000), cifar100),
         _known("svhn", "SVHN (house numbers)", 10, (3, 32), _DIGITS, (73_257, 26_032), svhn),
         _known("stl10", "STL-10", 10, (3, 96), _STL10_CLASSES, (5_000, 8_000), stl10),
-        replace(_photos("eurosat", "EuroSAT", 10, _EUROSAT_CLASSES, (21_600, 5_400), eurosat), image_size=64),
+        replace(
+            _photos("eurosat", "EuroSAT", 10, _EUROSAT_CLASSES, (21_600, 5_400), eurosat), image_size=64, own_test=False
+        ),
     )
 
 
@@ -136,7 +140,9 @@ def _text_sets() -> tuple[DataInfo, ...]:
     ag_news = "Titles and first sentences of news; a folder with train.csv and test.csv, or only one of them."
     table = "A .csv, .tsv or .jsonl file with a text and a label in every row, or a folder with train and test files."
     return (
-        _texts("docstrings", "Docstrings", docstrings, "shipped", _DOCSTRING_CLASSES),
+        replace(
+            _texts("docstrings", "Docstrings", docstrings, "shipped", _DOCSTRING_CLASSES, 2_400, 600), own_test=False
+        ),
         _texts("sst2", "SST-2 (film reviews)", sst2, "files", "negative positive", 6_920, 872),
         _texts("trec", "TREC (kinds of questions)", trec, "files", _TREC_CLASSES, 5_452, 500),
         _texts("ag_news", "AG News", ag_news, "files", "World Sports Business Sci/Tech", 120_000, 7_600),

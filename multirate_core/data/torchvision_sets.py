@@ -18,7 +18,7 @@ from multirate_core.data.catalog import DataInfo, data_info
 from multirate_core.data.folder_scan import FolderListing, require_folder, split_listing
 from multirate_core.data.image_folder import load_listing
 from multirate_core.data.known_files import locate
-from multirate_core.data.raw_files import RawSplit
+from multirate_core.data.raw_files import RawSplit, split_again
 from multirate_core.data.split import DataSplit, limited_rows, require_memory, with_channels, with_size
 from multirate_core.errors import DataError
 from multirate_core.home import subfolder
@@ -44,8 +44,11 @@ def load_files(config: DataConfig, seed: int, image_size: int, channels: int, sa
     info = data_info(config.name)
     found = read_files(info, Path(config.path).expanduser() if config.path else None, config.download, say)
     if isinstance(found, FolderListing):
-        listing = found if found.test else split_listing(found, seed)
+        own = found.test and config.random_share is None
+        listing = found if own else split_listing(found, seed, config.random_share)
         return load_listing(listing, config, seed, image_size, channels, say)
+    if config.random_share is not None:
+        found = split_again(found, seed, config.random_share)
     return _sized_split(found, info, config, seed, image_size, channels)
 
 

@@ -21,6 +21,7 @@ from multirate_core.config import (
     RaceConfig,
     Recipe,
     Schedule,
+    Split,
 )
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
@@ -35,6 +36,7 @@ BASES = get_args(BaseRule)
 SCHEDULES = get_args(Schedule)
 PRECISIONS = get_args(Precision)
 MEMORIES = get_args(Memory)
+SPLITS = get_args(Split)
 
 _DEFAULT = RACE_PRESETS[DEFAULT]
 # Where no preset knows better: gentle enough for pretrained weights, and short.
@@ -60,6 +62,8 @@ class Settings:
     max_tokens: int = 0
     text_column: str = ""
     label_column: str = ""
+    split: str = "own"
+    validation_share: float = 0.2
     download: bool = False
     budget: str = "epochs"
     epochs: int = _DEFAULT.budget.epochs or 20
@@ -94,6 +98,8 @@ LABELS = {
     "train_images": "Training images",
     "num_classes": "Classes of the head",
     "max_tokens": "Tokens per text",
+    "split": "Test part",
+    "validation_share": "Share of the test part",
     "epochs": "Epochs",
     "seconds": "Seconds",
     "lr": "Learning rate per step",
@@ -199,6 +205,8 @@ def from_race(config: RaceConfig) -> Settings:
         max_tokens=config.data.max_tokens or 0,
         text_column=config.data.text_column or "",
         label_column=config.data.label_column or "",
+        split=config.data.split,
+        validation_share=float(config.data.validation_share),
         download=config.data.download,
         budget="seconds" if config.budget.epochs is None else "epochs",
         epochs=config.budget.epochs or Settings.epochs,
@@ -234,6 +242,8 @@ def data_config(settings: Settings) -> DataConfig:
         max_tokens=settings.max_tokens or None if info.holds == "texts" else None,
         text_column=settings.text_column or None if table else None,
         label_column=settings.label_column or None if table else None,
+        split=settings.split,  # type: ignore[arg-type]  # DataConfig checks it
+        validation_share=settings.validation_share if settings.split == "random" else DataConfig.validation_share,
     )
 
 

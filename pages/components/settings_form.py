@@ -23,6 +23,7 @@ from pages.components.settings import (
     LABELS,
     MEMORIES,
     PRECISIONS,
+    SPLITS,
     WEIGHTS,
     Settings,
     advice,
@@ -51,6 +52,9 @@ those of the fast groups alone. What slow groups hold is not clipped again."""
 DECAY_NORMS_HELP = "Off: parameters of one dimension are left without weight decay."
 ACCUMULATE_HELP = """Each batch goes through the network in so many parts: less memory, and the same step but for
 rounding and BatchNorm, which sees one part at a time."""
+SPLIT_TITLES = {"own": "The set's own", "random": "Random"}
+SPLIT_HELP = """What is tested on. Its own: the test part of the set, or a fifth of every class where it has none.
+Random: a share of every class, cut out of the training part by the first seed; the set's own test part is left out."""
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
@@ -152,6 +156,10 @@ def _weights_and_data() -> None:
         _number("max_tokens", 8.0, "Longer texts are cut.", zero="128 at most")
     _number("train_images", 100.0, zero="all")
     _number("num_classes", 1.0, zero="the data's own")
+    with st.popover("Test part", width="stretch"):
+        _segmented(LABELS["split"], "split", SPLITS, SPLIT_TITLES, SPLIT_HELP)
+        if st.session_state[state.field_key("split")] == "random":
+            _number("validation_share", 0.05, "Of every class, 0.05 to 0.5.", "%.5g")
 
 
 def _allowed_text() -> str:

@@ -95,7 +95,7 @@ def setting_text(config: RaceConfig, arm: str) -> str:
 
 def _ways(config: RaceConfig, arms: Sequence[ArmConfig]) -> list[str]:
     """Return base rule and ways of computing that are not the usual ones: ["AdamW", "bf16"]."""
-    recipe, execution = config.recipe, config.execution
+    recipe, execution, share = config.recipe, config.execution, config.data.random_share
     lean = execution.memory == "lean" and any(arm.kind == "multirate" for arm in arms)
     ways = {
         BASE_TITLES[recipe.base]: recipe.base != "sgd",
@@ -105,6 +105,7 @@ def _ways(config: RaceConfig, arms: Sequence[ArmConfig]) -> list[str]:
         "channels last": execution.channels_last,
         "compiled": execution.compile,
         "lean": lean,
+        f"tested on a random {share or 0:.0%}": share is not None,
     }
     return [words for words, used in ways.items() if used]
 
