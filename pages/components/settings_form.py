@@ -18,6 +18,7 @@ from pages.components import state
 from pages.components.board.partition_panel import period_input
 from pages.components.settings import (
     ARM_KINDS,
+    AUGMENTS,
     BASES,
     BUDGETS,
     LABELS,
@@ -55,6 +56,9 @@ rounding and BatchNorm, which sees one part at a time."""
 SPLIT_TITLES = {"own": "The set's own", "random": "Random"}
 SPLIT_HELP = """What is tested on. Its own: the test part of the set, or a fifth of every class where it has none.
 Random: a share of every class, cut out of the training part by the first seed; the set's own test part is left out."""
+AUGMENT_TITLES = {"none": "None", "flip": "Flips", "crop_flip": "Flips and crops"}
+AUGMENT_HELP = """Of training images, drawn anew for each in every epoch, the same for all arms: half are mirrored from
+left to right; crops move them by up to an eighth of their edge."""
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
@@ -152,6 +156,7 @@ def _weights_and_data() -> None:
     st.caption(plain(data.note))
     if data.holds == "images":
         _number("image_size", 8.0, zero="the data's own")
+        _segmented(LABELS["augment"], "augment", AUGMENTS, AUGMENT_TITLES, AUGMENT_HELP)
     else:
         _number("max_tokens", 8.0, "Longer texts are cut.", zero="128 at most")
     _number("train_images", 100.0, zero="all")

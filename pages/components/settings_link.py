@@ -10,6 +10,7 @@ from multirate_core.errors import ConfigError
 from multirate_core.models.catalog import MODELS
 from pages.components.settings import (
     ARM_KINDS,
+    AUGMENTS,
     AXES,
     BASES,
     BUDGETS,
@@ -62,6 +63,7 @@ LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "label_column": ("lc", str),
     "split": ("split", _choice(*SPLITS)),
     "validation_share": ("vs", float),
+    "augment": ("aug", _choice(*AUGMENTS)),
     "download": ("dl", _flag),
     "budget": ("b", _choice(*BUDGETS)),
     "epochs": ("e", int),

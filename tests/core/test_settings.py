@@ -17,6 +17,7 @@ from multirate_core.models.catalog import MODELS
 from multirate_core.presets import RACE_PRESETS
 from pages.components.settings import (
     ARM_KINDS,
+    AUGMENTS,
     AXES,
     BASES,
     BUDGETS,
@@ -55,6 +56,7 @@ ALL_SETTINGS = st.builds(
     bad_images=st.sampled_from(["refuse", "skip"]),
     split=st.sampled_from(SPLITS),
     validation_share=finite(0.05, 0.5),
+    augment=st.sampled_from(AUGMENTS),
     download=st.booleans(),
     budget=st.sampled_from(BUDGETS),
     epochs=st.integers(1, 100_000),

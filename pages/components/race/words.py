@@ -26,6 +26,7 @@ OUTCOME_WORDS = {
     "lost": "lost: its worker died",
 }
 SCHEDULE_WORDS = {"cosine": "cosine schedule", "linear": "lr linear to 0", "one_cycle": "one-cycle schedule"}
+AUGMENT_WORDS = {"flip": "random flips", "crop_flip": "random flips and crops"}
 MOST_PATTERNS = 3  # of a group that are named
 _REST = "everything else"  # what the pattern "*" says, as the last rule
 CURVE_COLUMNS = ("race", "lane", "seed", "arm", "step", "epoch", "train_seconds", "accuracy", "loss", "reason")
@@ -105,6 +106,7 @@ def _ways(config: RaceConfig, arms: Sequence[ArmConfig]) -> list[str]:
         "channels last": execution.channels_last,
         "compiled": execution.compile,
         "lean": lean,
+        AUGMENT_WORDS.get(config.data.augment, ""): config.data.augment != "none",
         f"tested on a random {share or 0:.0%}": share is not None,
     }
     return [words for words, used in ways.items() if used]
