@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from examples.paired import Comparison, Options, choose, compared_seeds, told
 from multirate_core.data.digits import load_digits_split
-from multirate_core.data.fashion_files import read_fashion
+from multirate_core.data.sets import data_info
+from multirate_core.data.torchvision_sets import read_files
 from multirate_core.from_scratch import RandomSubgroupsSGD
 from multirate_core.from_scratch.random_subgroups import draw_active
-from multirate_core.home import subfolder
 
 ARMS = ("sgd", "drop", "random_subgroups")
 SMALL_CANDIDATES: Mapping[str, Sequence[Options]] = {
@@ -99,7 +99,7 @@ def load_images(settings: Settings, folder: Path | None) -> Images:
         images, labels = digits.train_images, digits.train_labels
         test = (digits.test_images, digits.test_labels)
     else:
-        raw = read_fashion(folder, download=False, home=subfolder("data"))
+        raw = read_files(data_info("fashion_mnist"), folder, download=False, say=lambda _: None)
         images, labels, test = raw.train_images, raw.train_labels, (raw.test_images, raw.test_labels)
     first, last = settings.train_images, settings.validation_images
     if first + last > len(images):

@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from examples.paired import Comparison, Options, choose, compared_seeds, told
-from multirate_core.data.cifar_files import read_cifar
 from multirate_core.data.digits import load_digits_split
+from multirate_core.data.sets import data_info
+from multirate_core.data.torchvision_sets import read_files
 from multirate_core.from_scratch import TwoCopiesSGD
-from multirate_core.home import subfolder
 
 ARMS = ("sgd_small", "sgd_large", "two_copies", "sgd_best")
 PARTS = ("clean", "augmented", "patch_only")
@@ -101,7 +101,7 @@ def load_images(settings: Settings, folder: Path | None) -> Images:
     Raises:
         ValueError: the training part is too small for the settings.
     """
-    raw = read_cifar(10, folder, download=False, home=subfolder("data")) if folder else load_digits_split()
+    raw = read_files(data_info("cifar10"), folder, False, lambda _: None) if folder else load_digits_split()
     images, labels, first, last = raw.train_images, raw.train_labels, settings.train_images, settings.validation_images
     if first + last > len(images):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which lanes of a stored race are compared, and the three answers of an arm against SGD. No torch."""
+"""Of a stored race: which lanes are compared, the three answers of an arm against SGD, what loading took. No torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from multirate_core.events import Evaluated, Outcome
 from multirate_core.metrics import Metric
 from multirate_core.store import LaneRow
 from multirate_core.verdict import Curve, ThreeAnswers, curve, three_answers
+
+MUCH_LOADING = 0.1  # of loading and training together: a result says so
 
 
 def answers_of(
@@ -23,6 +25,17 @@ def answers_of(
     curves = {number: curve(own, metric) for number, own in tests.items()}
     pairs = _pairs(lanes, curves, arm, ("finished",)) or _pairs(lanes, curves, arm, ("finished", "stopped"))
     return three_answers([sgd for sgd, _ in pairs], [other for _, other in pairs])
+
+
+def loading_share(lanes: Sequence[LaneRow], arm: str) -> float:
+    """Return the part of an arm's seconds of loading and training, over all seeds, that went into loading.
+
+    Batches are loaded before the clock of training seconds starts; 0 if nothing was recorded.
+    """
+    own = [lane.clock for lane in lanes if lane.arm == arm]
+    loading = sum(clock.get("loading", 0.0) for clock in own)
+    both = loading + sum(clock.get("training", 0.0) for clock in own)
+    return loading / both if both else 0.0
 
 
 def _pairs(

@@ -28,6 +28,8 @@ MAX_PHASES = 20
 
 ArmKind = Literal["sgd", "multirate", "frozen"]
 BadImages = Literal["refuse", "skip"]
+Split = Literal["own", "random"]
+Augment = Literal["none", "flip", "crop_flip"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,12 @@ class DataConfig:
         download: fetch the files if they are missing.
         max_tokens: texts are cut after so many tokens; None takes 128, or the network's own limit if that is lower.
         text_column, label_column: of a table, by name or by place from 1; None finds them.
+        split: what is tested on: "own" (the set's own test part, or a fifth of every class where it has none), or
+            "random" (a share of every class of the training images or texts, drawn by the race's first seed; the set's
+            own test part is left out).
+        validation_share: of the random split, 0.05 to 0.5.
+        augment: of training images, drawn anew for every one in every epoch: "none", "flip" (half of them mirrored), or
+            "crop_flip" (also moved by up to an eighth of the edge in a black border).
     """
 
     name: str = "digits"
@@ -80,6 +88,9 @@ class DataConfig:
     max_tokens: int | None = None
     text_column: str | None = None
     label_column: str | None = None
+    split: Split = "own"
+    validation_share: float = 0.2
+    augment: Augment = "none"
 
     def __post_init__(self) -> None:
         limits = {
@@ -93,6 +104,16 @@ class DataConfig:
             if value is not None:
                 require_whole(name, value, low, high)
         require_choice("bad_images", self.bad_images, get_args(BadImages))
+        require_choice("split", self.split, get_args(Split))
+        require_choice("augment", self.augment, get_args(Augment))
+        require_number("validation_share", self.validation_share, least=0.05, most=0.5)
+        if self.split == "own" and self.validation_share != DataConfig.validation_share:
+            raise ConfigError("a validation_share belongs to split 'random', got 'own'. Give both or neither.")
+
+    @property
+    def random_share(self) -> float | None:
+        """The share of the training samples that becomes the test part; None if that is the set's own."""
+        return self.validation_share if self.split == "random" else None
 
 
 @dataclass(frozen=True)

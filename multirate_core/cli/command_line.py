@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from multirate_core.cli.parser import RECIPE_OPTIONS
+from multirate_core.cli.parser import DATA_OPTIONS, RECIPE_OPTIONS
 from multirate_core.config import ArmConfig, DataConfig, Execution, GroupSpec, PartitionSpec, RaceConfig
 from multirate_core.partition.phases import write_phases
 from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset, usual_preset
@@ -47,8 +47,9 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
     yield "--data", config.data.name, base.data.name
     yield "--data-path", config.data.path, data.path
     yield "--train-images", config.data.train_images or 0, data.train_images or 0
-    for name in ("image_size", "num_classes", "bad_images", "max_tokens", "text_column", "label_column"):
-        yield f"--{name.replace('_', '-')}", getattr(config.data, name), getattr(data, name)
+    for name in DATA_OPTIONS:
+        if name != "train_images":
+            yield f"--{name.replace('_', '-')}", getattr(config.data, name), getattr(data, name)
     yield "--base", config.recipe.base, base.recipe.base
     usual = base.recipe_for(config.recipe.base)
     for name in RECIPE_OPTIONS:

@@ -11,7 +11,7 @@ from multirate_core import store
 from multirate_core.backends import Backend, Inline, LocalProcess
 from multirate_core.cli.progress import ProgressLines
 from multirate_core.cli.report import make_report
-from multirate_core.cli.result_text import result_lines
+from multirate_core.cli.result_text import loading_lines, result_lines
 from multirate_core.cli.settings import race_config
 from multirate_core.errors import ConfigError
 from multirate_core.home import store_path
@@ -86,5 +86,6 @@ def _finish(race: RaceRow, as_json: bool) -> int:
     if bad:
         print(f"the race {race.id} ended as {race.outcome}: {message} (log: {log})", file=sys.stderr)
     report = make_report(race, lanes, tests)
-    print(json.dumps(report, allow_nan=False) if as_json else "\n".join(result_lines(report, race)))
+    lines = [*result_lines(report, race), *loading_lines(race, lanes)]
+    print(json.dumps(report, allow_nan=False) if as_json else "\n".join(lines))
     return FAILED if bad else DONE

@@ -14,6 +14,11 @@ from multirate_core.presets import DEFAULT, RACE_PRESETS
 
 PROGRAM = "python -m multirate_core"
 
+# Fields of DataConfig that have an option of the same name with a value; the path and the download are beside them.
+DATA_OPTIONS = (
+    *("image_size", "num_classes", "train_images", "bad_images", "max_tokens", "text_column", "label_column"),
+    *("split", "validation_share", "augment"),
+)
 # Fields of Recipe that have an option of the same name with a value; the base rule and the flags are beside them.
 RECIPE_OPTIONS = (
     *("lr", "momentum", "weight_decay", "batch_size"),
@@ -105,6 +110,11 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--max-tokens", type=int, metavar="N", help="texts are cut after so many; default 128")
     group.add_argument("--text-column", metavar="NAME", help="of a table; default: found")
     group.add_argument("--label-column", metavar="NAME", help="of a table; default: found")
+    group.add_argument("--split", metavar="WHICH", help="test on the set's own part (default), or on a random one")
+    group.add_argument("--validation-share", type=float, metavar="SHARE", help="of --split random; default 0.2")
+    group.add_argument(
+        "--augment", metavar="WHAT", help="training images: none (default), flip or crop_flip, at random"
+    )
     group.add_argument("--download", action="store_true", help="fetch missing files of the data set")
 
 

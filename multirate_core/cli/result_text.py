@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from multirate_core.answers import MUCH_LOADING, loading_share
 from multirate_core.config import BASE_TITLES
 from multirate_core.metrics import Metric, metric_format, metric_title
-from multirate_core.store import RaceRow
+from multirate_core.store import LaneRow, RaceRow
 
 
 def result_lines(report: dict[str, Any], race: RaceRow) -> Iterator[str]:
@@ -31,6 +32,14 @@ def result_lines(report: dict[str, Any], race: RaceRow) -> Iterator[str]:
     yield from _answers(report, BASE_TITLES[race.config.recipe.base], metric)
     seeds = len(race.config.seeds)
     yield "one run: no verdict" if seeds == 1 else f"means over {seeds} seeds"
+
+
+def loading_lines(race: RaceRow, lanes: Sequence[LaneRow]) -> Iterator[str]:
+    """Yield a line if an arm waited long for its batches."""
+    shares = {arm.name: loading_share(lanes, arm.name) for arm in race.config.arms}
+    much = [f"{share:.0%} ({race.config.title(arm)})" for arm, share in shares.items() if share > MUCH_LOADING]
+    if much:
+        yield f"loading batches took {', '.join(much)} of loading and training; it is no part of the training seconds"
 
 
 def _answers(report: dict[str, Any], plain: str, metric: Metric) -> Iterator[str]:

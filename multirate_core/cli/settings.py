@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from multirate_core.checks import require_choice, require_number, require_whole
-from multirate_core.cli.parser import RECIPE_OPTIONS
+from multirate_core.cli.parser import DATA_OPTIONS, RECIPE_OPTIONS
 from multirate_core.config import (
     MAX_LR_FACTOR,
     MAX_SEEDS,
@@ -81,8 +81,7 @@ def model_config(options: Namespace, chosen: RacePreset) -> ModelConfig:
 def data_config(options: Namespace, chosen: RacePreset) -> DataConfig:
     """Return the data: the preset's unless told otherwise."""
     base = chosen.data if options.data in (None, chosen.data.name) else DataConfig(options.data)
-    names = ("image_size", "num_classes", "train_images", "bad_images", "max_tokens", "text_column", "label_column")
-    given = _given(options, path="data_path", **{name: name for name in names})
+    given = _given(options, path="data_path", **{name: name for name in DATA_OPTIONS})
     if given.get("train_images") == 0:  # all of them, where the preset takes fewer
         given["train_images"] = None
     if "path" in given:

@@ -1,55 +1,22 @@
-"""Every data set that can be raced on, by name, and the shape of its images: known without importing torch."""
+"""The shape of a data set's samples as a network will see them: told without importing torch or reading an image."""
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from multirate_core.config import BadImages, DataConfig
 from multirate_core.data import folder_scan
-from multirate_core.data.docstrings import PACKAGES, TEST_PER_CLASS, TRAIN_PER_CLASS
-from multirate_core.errors import ConfigError, DataError, ModelError
-from multirate_core.models.catalog import ModelInfo, Takes, require_image_size
+from multirate_core.data.sets import DATASETS as DATASETS  # "as": for everybody who imports them from here
+from multirate_core.data.sets import DataInfo as DataInfo
+from multirate_core.data.sets import data_info as data_info
+from multirate_core.errors import ConfigError, ModelError
+from multirate_core.models.catalog import ModelInfo, require_image_size
 
-Source = Literal["shipped", "files", "folder", "table"]
 DEFAULT_TOKENS: Final = 128  # of a text
-
-
-@dataclass(frozen=True)
-class DataInfo:
-    """What a picker and the loaders need to know about a data set.
-
-    Args:
-        name: as in `DataConfig.name`.
-        title: the name as people write it.
-        num_classes: None if the files decide.
-        channels: of the stored images: 1 grey, 3 colour; 0 for texts.
-        image_size: edge in pixels at which the set is offered to a network that takes any size; 0 for texts.
-        source: "shipped" (comes with a dependency), "files" (a folder of known files, or a download), "folder"
-            (class folders with images), "table" (a table of texts).
-        note: what it is, in words.
-        class_names: () if the files decide.
-        train_images, test_images: how many images or texts the complete set has; 0 if the files decide.
-        holds: what a sample is.
-        downloads: the files can be fetched.
-    """
-
-    name: str
-    title: str
-    num_classes: int | None
-    channels: int
-    image_size: int
-    source: Source
-    note: str
-    class_names: tuple[str, ...] = ()
-    train_images: int = 0
-    test_images: int = 0
-    holds: Takes = "images"
-    downloads: bool = False
+USUAL_EDGE: Final = 224  # of photos, where no network says how large they should be
 
 
 @dataclass(frozen=True)
@@ -71,81 +38,12 @@ class DataShape:
     test_images: int
 
 
-_FASHION_CLASSES = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot"
-_TREC_CLASSES = "abbreviation entity description human location number"
-_CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
-
-
-def _words(names: str) -> tuple[str, ...]:
-    return tuple(name.replace("_", " ") for name in names.split())
-
-
-def _known(name: str, title: str, classes: int, channels: int, note: str, names: str, train: int) -> DataInfo:
-    """Return one of the small sets that torchvision fetches: 10,000 test images, offered at 32 pixels."""
-    return DataInfo(name, title, classes, channels, 32, "files", note, _words(names), train, 10_000, downloads=True)
-
-
-def _texts(
-    name: str, title: str, note: str, source: Source, classes: str = "", train: int = 0, test: int = 0
-) -> DataInfo:
-    names = _words(classes)
-    return DataInfo(name, title, len(names) or None, 0, 0, source, note, names, train, test, holds="texts")
-
-
-def _catalog() -> dict[str, DataInfo]:
-    digits = "Handwritten digits that ship with scikit-learn, 8×8 pixels, shown at 32×32."
-    fashion = "Pictures of clothes, 28×28 pixels, with a black border of 2 pixels at 32×32; 31 MB to download."
-    cifar10 = "Small photos, 32×32 pixels; 170 MB to download."
-    cifar100 = "Small photos, 32×32 pixels, 100 classes; 169 MB to download."
-    folder = "Any folder with one folder of images per class, with or without train and val above them."
-    docstrings = "Which package does this docstring come from? Read from the packages that are installed here."
-    sms_spam = "Short messages; a folder with sms.tsv, or SMSSpamCollection as published."
-    sst2 = "Sentences of film reviews; a folder with train.tsv and dev.tsv."
-    trec = "Questions and what they ask for; a folder with TREC.train and TREC.test, or the files as published."
-    ag_news = "Titles and first sentences of news; a folder with train.csv and test.csv, or only one of them."
-    table = "A .csv, .tsv or .jsonl file with a text and a label in every row, or a folder with train and test files."
-    rows = (
-        DataInfo("digits", "Handwritten digits", 10, 1, 32, "shipped", digits, tuple("0123456789"), 1197, 600),
-        _known("fashion_mnist", "Fashion-MNIST", 10, 1, fashion, _FASHION_CLASSES, 60_000),
-        _known("cifar10", "CIFAR-10", 10, 3, cifar10, _CIFAR10_CLASSES, 50_000),
-        _known("cifar100", "CIFAR-100", 100, 3, cifar100, "", 50_000),
-        DataInfo("folder", "Image folder", None, 3, 224, "folder", folder),
-        _texts(
-            "docstrings",
-            "Docstrings",
-            docstrings,
-            "shipped",
-            " ".join(PACKAGES),
-            TRAIN_PER_CLASS * len(PACKAGES),
-            TEST_PER_CLASS * len(PACKAGES),
-        ),
-        _texts("sms_spam", "SMS spam", sms_spam, "files", "ham spam"),
-        _texts("sst2", "SST-2 (film reviews)", sst2, "files", "negative positive", 6_920, 872),
-        _texts("trec", "TREC (kinds of questions)", trec, "files", _TREC_CLASSES, 5_452, 500),
-        _texts("ag_news", "AG News", ag_news, "files", "World Sports Business Sci/Tech", 120_000, 7_600),
-        _texts("table", "Table of texts", table, "table"),
-    )
-    return {row.name: row for row in rows}
-
-
-DATASETS: Final = MappingProxyType(_catalog())
-
-
-def data_info(name: str) -> DataInfo:
-    """Return the facts about one data set; DataError offers the known names."""
-    if name in DATASETS:
-        return DATASETS[name]
-    near = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else "."
-    raise DataError(f"unknown data set {name[:80]!r}; allowed: {', '.join(DATASETS)}{hint}")
-
-
 def data_shape(config: DataConfig, model: ModelInfo | None) -> DataShape:
     """Tell the shape of the data as the network will see it, without reading an image.
 
-    The edge is `config.image_size`. Without it: the network's own size for an image folder, or if the network has to be
-    asked for it (0), and the data's own size otherwise, raised to the smallest one that the network takes. Texts have
-    `config.max_tokens`, or 128, or what the network takes at most.
+    The edge is `config.image_size`. Without it: the network's own size for photos of many sizes, or if the network has
+    to be asked for it (0), and the data's own size otherwise, raised to the smallest one that the network takes. Texts
+    have `config.max_tokens`, or 128, or what the network takes at most.
 
     Args:
         config: of the data.
@@ -219,17 +117,26 @@ def path_of(config: DataConfig) -> Path:
 
 
 def _contents(info: DataInfo, config: DataConfig) -> tuple[tuple[str, ...], int, int]:
-    if info.source in ("shipped", "files"):
+    if info.source not in ("folder", "table"):
         if info.holds == "texts" and info.source == "files":
             path_of(config)
-        if info.source == "files" and config.path and not config.download:
+        if info.source != "shipped" and config.path and not config.download:
             folder_scan.require_folder(Path(config.path).expanduser())
-        return info.class_names, info.train_images, info.test_images
+        return info.class_names, *_part_sizes(info, config.random_share)
     if info.source == "table":
         path = path_of(config)
-        return _table_contents(path, modified_ns(path), config.text_column, config.label_column, config.bad_images)
-    listing = folder_scan.list_folder(path_of(config))
+        columns = config.text_column, config.label_column
+        return _table_contents(path, modified_ns(path), *columns, config.bad_images, config.random_share)
+    listing = folder_scan.list_folder(path_of(config), share=config.random_share)
     return listing.class_names, len(listing.train), len(listing.test)
+
+
+def _part_sizes(info: DataInfo, share: float | None) -> tuple[int, int]:
+    """Return about how many training and test images the complete set has: each class is rounded by itself."""
+    if share is None:
+        return info.train_images, info.test_images
+    pool = info.train_images + (0 if info.own_test else info.test_images)
+    return pool - round(share * pool), round(share * pool)
 
 
 def modified_ns(path: Path) -> int:
@@ -248,20 +155,22 @@ def _table_contents(
     text_column: str | None,
     label_column: str | None,
     bad_rows: BadImages,
+    share: float | None,
 ) -> tuple[tuple[str, ...], int, int]:
     """Return the classes of a table and the sizes of its parts, which do not depend on the seed."""
     from multirate_core.data import tables
 
-    rows = tables.read_table(path, text_column=text_column, label_column=label_column, seed=0, bad_rows=bad_rows)
+    columns = {"text_column": text_column, "label_column": label_column}
+    rows = tables.read_table(path, **columns, seed=0, share=share, bad_rows=bad_rows)  # type: ignore[arg-type]
     return rows.class_names, len(rows.train_texts), len(rows.test_texts)
 
 
 def _image_size(info: DataInfo, config: DataConfig, model: ModelInfo | None) -> int:
     if model is None:
-        return config.image_size or info.image_size
+        return config.image_size or info.image_size or USUAL_EDGE
     if config.image_size is not None:
         require_image_size(model, config.image_size)
         return config.image_size
-    if model.fixed_size or model.image_size == 0 or info.source == "folder":
+    if model.fixed_size or model.image_size == 0 or not info.image_size:
         return model.image_size
     return max(info.image_size, model.smallest_size)

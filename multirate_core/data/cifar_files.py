@@ -2,81 +2,45 @@
 
 from __future__ import annotations
 
-import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
-from torchvision.datasets.utils import download_and_extract_archive
 
-from multirate_core.data.raw_files import RawSplit, md5_of
+from multirate_core.data.downloads import RemoteFile
+from multirate_core.data.known_files import KnownFiles
+from multirate_core.data.raw_files import RawSplit, other_files_note
 from multirate_core.data.safe_pickle import read_pickle
-from multirate_core.errors import DataError, DownloadError
-from multirate_core.network import FAILURES, patience
+from multirate_core.errors import DataError
 
 
-def read_cifar(num_classes: int, folder: Path | None, download: bool, home: Path) -> RawSplit:
-    """Read whichever training files are present, and the test file; nothing is written but what is downloaded.
+def cifar_files(num_classes: int) -> KnownFiles:
+    """Return how CIFAR-10 or CIFAR-100 lies on disk: the test file and at least one training file.
 
     Args:
         num_classes: 10 or 100.
-        folder: holds `cifar-10-batches-py` (`cifar-100-python`), or is that folder. None looks in `home`.
-        download: fetch the official files to `home` if there are none.
-        home: where this project may write.
-
-    Raises:
-        DataError: files are missing, damaged, or pickles that hold more than data.
-        DownloadError: the network does not give them.
     """
     official: Any = CIFAR10 if num_classes == 10 else CIFAR100
-    found = _find(official, folder or home)
-    if found is None and download:
-        found = _download(official, home)
-    if found is None:
-        raise DataError(
-            f"CIFAR-{num_classes} is not in {folder or home}: looked for {official.base_folder} with "
-            f"{official.train_list[0][0]} and {official.test_list[0][0]}. Give the folder that holds them, or allow "
-            "the download."
-        )
-    present = [name for name, _ in official.train_list if (found / name).is_file()]
-    parts = [_read_batch(found / name, num_classes) for name in present]
-    test_images, test_labels = _read_batch(found / official.test_list[0][0], num_classes)
+    train, test = [name for name, _ in official.train_list], official.test_list[0][0]
+    return KnownFiles(
+        folders=(official.base_folder, ""),
+        wanted=f"{train[0]} and {test}",
+        made=official.base_folder,
+        remote=(RemoteFile((official.url,), official.tgz_md5),),
+        holds=lambda folder: (folder / test).is_file() and any((folder / name).is_file() for name in train),
+        read=lambda folder: _read(official, folder, num_classes),
+    )
+
+
+def _read(official: Any, folder: Path, num_classes: int) -> RawSplit:
+    """Read whichever training files are present, and the test file."""
+    present = [name for name, _ in official.train_list if (folder / name).is_file()]
+    parts = [_read_batch(folder / name, num_classes) for name in present]
     images, labels = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-    return RawSplit(images, labels, test_images, test_labels, _class_names(official, found), _notes(official, found))
-
-
-def _find(official: Any, folder: Path) -> Path | None:
-    """Return the folder with the test file and at least one training file."""
-    for place in (folder / official.base_folder, folder):
-        some_training = any((place / name).is_file() for name, _ in official.train_list)
-        if some_training and (place / official.test_list[0][0]).is_file():
-            return place
-    return None
-
-
-def _download(official: Any, home: Path) -> Path:
-    """Fetch and unpack the official files; a set unpacked in part never stands where it would be found."""
-    place, draft = home / str(official.base_folder), home / f"{official.base_folder}.unpacking"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        with patience():
-            download_and_extract_archive(
-                official.url, str(home), str(draft), filename=official.filename, md5=official.tgz_md5
-            )
-    except (*FAILURES, EOFError, tarfile.TarError) as error:
-        raise DownloadError(
-            f"{official.filename} cannot be downloaded: {error}. Unpack it from another machine into {home}, or give "
-            "the folder that holds it."
-        ) from error
-    place.mkdir(exist_ok=True)
-    without_it = official.test_list[0][0]  # no set is found without this file, so it goes last
-    for file in sorted((draft / place.name).iterdir(), key=lambda file: file.name == without_it):
-        file.replace(place / file.name)
-    shutil.rmtree(draft, ignore_errors=True)
-    return place
+    test = _read_batch(folder / official.test_list[0][0], num_classes)
+    return RawSplit(images, labels, *test, _class_names(official, folder), _notes(official, folder))
 
 
 def _read_batch(path: Path, num_classes: int) -> tuple[Tensor, Tensor]:
@@ -108,8 +72,5 @@ def _notes(official: Any, folder: Path) -> tuple[str, ...]:
     """Say which files are missing, and which are not the official ones."""
     listed = [*official.train_list, *official.test_list]
     missing = [name for name, _ in listed if not (folder / name).is_file()]
-    other = [name for name, md5 in listed if name not in missing and md5_of(folder / name) != md5]
-    notes = [f"Not all training files are there; missing: {', '.join(missing)}."] if missing else []
-    if other:
-        notes.append(f"Not the official files (their MD5 differs): {', '.join(other)}.")
-    return tuple(notes)
+    notes = (f"Not all training files are there; missing: {', '.join(missing)}.",) if missing else ()
+    return (*notes, *other_files_note(folder, {name: md5 for name, md5 in listed if name not in missing}))

@@ -57,11 +57,12 @@ _SIGNATURE: Final = re.compile(r"[\w.]+\s?\(.*\)(?:\s*->.*)?")
 _QUOTED: Final = re.compile(r"`[^`]*`|'[^']*'|\"[^\"]*\"")
 
 
-def load_docstrings(seed: int = 0) -> TextRows:
+def load_docstrings(seed: int = 0, share: float | None = None) -> TextRows:
     """Read the docstrings and split them, each class with 300 training and 75 test texts.
 
     Args:
         seed: of the split, default 0; the same seed and the same versions of the packages give the same rows.
+        share: of each class's 375 texts that are for testing; None takes 75, a fifth.
 
     Returns:
         The rows; no text is in both parts or in two classes.
@@ -73,10 +74,11 @@ def load_docstrings(seed: int = 0) -> TextRows:
     train: list[tuple[str, int]] = []
     test: list[tuple[str, int]] = []
     versions = _versions()
+    test_count = TEST_PER_CLASS if share is None else round(share * _NEEDED)
     for label, texts in enumerate(_collected(versions).values()):
         drawn = generator.sample(texts, _NEEDED)
-        test += [(text, label) for text in drawn[:TEST_PER_CLASS]]
-        train += [(text, label) for text in drawn[TEST_PER_CLASS:]]
+        test += [(text, label) for text in drawn[:test_count]]
+        train += [(text, label) for text in drawn[test_count:]]
     generator.shuffle(train)
     generator.shuffle(test)
     return TextRows(

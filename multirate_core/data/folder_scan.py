@@ -34,12 +34,14 @@ class FolderListing:
     notes: tuple[str, ...]
 
 
-def list_folder(folder: Path, seed: int = 0) -> FolderListing:
+def list_folder(folder: Path, seed: int = 0, share: float | None = None) -> FolderListing:
     """List a folder of class folders, with `train` and `val` (or `valid`, `validation`, `test`) above them or without.
 
     Args:
         folder: may be read-only; nothing is written.
         seed: of the split when the folder has none of its own: a fifth of every class becomes test images.
+        share: of every class's training images that become test images; the folder's own are left out. None takes its
+            own.
 
     Raises:
         DataError: the folder is missing, unreadable, has fewer than two classes, an empty class, or its test classes
@@ -47,17 +49,18 @@ def list_folder(folder: Path, seed: int = 0) -> FolderListing:
     """
     require_folder(folder)
     try:
-        return _list_folder(folder, seed)
+        return _list_folder(folder, seed, share)
     except OSError as error:
         raise _unreadable(Path(error.filename or folder), error) from error
 
 
-def _list_folder(folder: Path, seed: int) -> FolderListing:
+def _list_folder(folder: Path, seed: int, share: float | None) -> FolderListing:
     train_folder, test_folders = parts_of(folder)
-    class_names, rows = _list_classes(train_folder)
-    if not test_folders:
-        return _split(class_names, rows, train_folder, seed)
-    test_names, test_rows = _list_classes(test_folders[0])
+    class_names, rows = list_classes(train_folder)
+    if not test_folders or share is not None:
+        unused = tuple(f"The folder {extra.name} was not used." for extra in test_folders)
+        return split_listing(FolderListing(class_names, tuple(rows), (), unused), seed, share)
+    test_names, test_rows = list_classes(test_folders[0])
     _require_same_classes(train_folder, class_names, test_folders[0], test_names)
     notes = [f"Training images from {train_folder.name}, test images from {test_folders[0].name}."]
     notes += [f"The folder {extra.name} was not used." for extra in test_folders[1:]]
@@ -75,6 +78,32 @@ def scan_classes(folder: Path) -> dict[str, list[Path]]:
     """Return every class folder with its images, both sorted; hidden files and folders are passed over."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     return {name: sorted(_images_below(folder / name)) for name in names}
+
+
+def split_listing(listing: FolderListing, seed: int, share: float | None = None) -> FolderListing:
+    """Cut test images out of the training images; what the listing has for testing is left out.
+
+    Args:
+        listing: of all images.
+        seed: the same seed gives the same parts.
+        share: of test images in every class; None takes a fifth, since there are no test images.
+
+    Raises:
+        DataError: a class has one image only.
+    """
+    labels = [label for _, label in listing.train]
+    for label, count in sorted(Counter(labels).items()):
+        if count < 2:
+            path = next(path for path, own in listing.train if own == label)
+            raise DataError(
+                f"the class folder {path.parent} holds 1 image; without test folders at least 2 are needed, one to "
+                f"train and one to test. Add images, or a test folder ({', '.join(TEST_FOLDERS)})."
+            )
+    train, test = split_rows(labels, seed, share or TEST_SHARE)
+    why, part = ("No test folder", "a fifth") if share is None else ("A random split", f"{share:.0%}")
+    note = f"{why}: {len(test)} of {len(labels)} images, {part} of every class, are for testing (seed {seed})."
+    rows = tuple(listing.train[i] for i in train), tuple(listing.train[i] for i in test)
+    return FolderListing(listing.class_names, *rows, (*listing.notes, note))
 
 
 def split_rows(labels: Sequence[int], seed: int, share: float = TEST_SHARE) -> tuple[list[int], list[int]]:
@@ -120,8 +149,12 @@ def _unreadable(folder: Path, error: OSError) -> DataError:
     return DataError(f"the folder {folder} cannot be read: {error.strerror}. Check the path and its permissions.")
 
 
-def _list_classes(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """Return the class names and every image with its label."""
+def list_classes(folder: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """Return the class names and every image with its label; hidden files and folders are passed over.
+
+    Raises:
+        DataError: fewer than two classes, or an empty one.
+    """
     classes = scan_classes(folder)
     names = list(classes)
     if len(names) < 2:
@@ -157,19 +190,6 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 def _raise(error: OSError) -> None:
     raise error
-
-
-def _split(class_names: tuple[str, ...], rows: list[tuple[Path, int]], folder: Path, seed: int) -> FolderListing:
-    labels = [label for _, label in rows]
-    for label, count in sorted(Counter(labels).items()):
-        if count < 2:
-            raise DataError(
-                f"the class folder {folder / class_names[label]} holds 1 image; without test folders at least 2 are "
-                f"needed, one to train and one to test. Add images, or a test folder ({', '.join(TEST_FOLDERS)})."
-            )
-    train, test = split_rows(labels, seed)
-    note = f"No test folder: {len(test)} of {len(rows)} images, a fifth of every class, are for testing (seed {seed})."
-    return FolderListing(class_names, tuple(rows[i] for i in train), tuple(rows[i] for i in test), (note,))
 
 
 def _require_same_classes(train: Path, train_names: tuple[str, ...], test: Path, test_names: tuple[str, ...]) -> None:

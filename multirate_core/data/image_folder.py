@@ -24,7 +24,7 @@ from torch import Tensor
 
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import path_of
-from multirate_core.data.folder_scan import list_folder
+from multirate_core.data.folder_scan import FolderListing, list_folder
 from multirate_core.data.split import DataSplit, limited_rows, require_memory
 from multirate_core.errors import DataError
 from multirate_core.machine import default_threads
@@ -46,7 +46,15 @@ T = TypeVar("T")
 
 def load_folder(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
     """Read an image folder; arguments and errors as in `registry.load`."""
-    listing = list_folder(path_of(config), seed)
+    return load_listing(
+        list_folder(path_of(config), seed, config.random_share), config, seed, image_size, channels, say
+    )
+
+
+def load_listing(
+    listing: FolderListing, config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]
+) -> DataSplit:
+    """Decode the images of a listing; arguments and errors as in `registry.load`."""
     train = [listing.train[i] for i in limited_rows([label for _, label in listing.train], config.train_images, seed)]
     require_memory(len(train) + len(listing.test), channels, image_size)
     images, bad = decode_all([path for path, _ in (*train, *listing.test)], image_size, channels, config, say)

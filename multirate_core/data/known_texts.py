@@ -57,7 +57,7 @@ class _KnownSet:
     read: Callable[[Path], Iterator[_Row]]
 
 
-def read_known(name: str, folder: str | Path, seed: int = 0) -> TextRows:
+def read_known(name: str, folder: str | Path, seed: int = 0, share: float | None = None) -> TextRows:
     """Read a known data set of texts; nothing is written.
 
     Args:
@@ -65,6 +65,7 @@ def read_known(name: str, folder: str | Path, seed: int = 0) -> TextRows:
         folder: holds the files of the set, or the folder that they are published in.
         seed: of the split where only one of the files for training and testing is there: a fifth of every class
             becomes test texts.
+        share: of every class's training texts that become test texts; the set's own are left out. None takes its own.
 
     Raises:
         DataError: files are missing, unreadable or in no known form; the message names what was looked for, or the
@@ -75,8 +76,10 @@ def read_known(name: str, folder: str | Path, seed: int = 0) -> TextRows:
     known = _KNOWN[name]
     train_path, test_path, notes = _find(known, Path(folder))
     train = _read(known, train_path)
+    if share is not None and test_path is not None:
+        notes, test_path = (*notes, f"The file {test_path.name} was not used."), None
     test = None if test_path is None else _read(known, test_path)
-    return to_text_rows(train, test, known.class_names, seed, notes)
+    return to_text_rows(train, test, known.class_names, seed, notes, share)
 
 
 def _find(known: _KnownSet, folder: Path) -> tuple[Path, Path | None, tuple[str, ...]]:

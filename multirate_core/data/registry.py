@@ -75,7 +75,7 @@ def text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
     if info.source == "shipped":
         from multirate_core.data import docstrings
 
-        return docstrings.load_docstrings(seed)
+        return docstrings.load_docstrings(seed, config.random_share)
     if info.source == "table":
         from multirate_core.data import tables
 
@@ -84,11 +84,12 @@ def text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
             text_column=config.text_column,
             label_column=config.label_column,
             seed=seed,
+            share=config.random_share,
             bad_rows=config.bad_images,
         )
     from multirate_core.data import known_texts
 
-    return known_texts.read_known(info.name, path_of(config), seed)
+    return known_texts.read_known(info.name, path_of(config), seed, config.random_share)
 
 
 def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:
@@ -98,12 +99,12 @@ def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Ca
         from multirate_core.data import image_folder
 
         split = image_folder.load_folder(config, seed, image_size, channels, say)
-    elif info.source == "files":
+    elif info.source == "shipped":
+        split = _load_digits(config, seed, image_size, channels)
+    else:
         from multirate_core.data import torchvision_sets
 
         split = torchvision_sets.load_files(config, seed, image_size, channels, say)
-    else:
-        split = _load_digits(config, seed, image_size, channels)
     require_num_classes(config, len(split.class_names))
     return split
 
@@ -111,8 +112,10 @@ def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Ca
 def _load_digits(config: DataConfig, seed: int, image_size: int, channels: int) -> DataSplit:
     from multirate_core.data import digits
 
-    require_memory(1797, channels, image_size)
-    whole = digits.load_digits_split(seed, image_size)
+    share, count = config.random_share, 1797
+    require_memory(count, channels, image_size)
+    test_count = digits.TEST_COUNT if share is None else round(share * count)
+    whole = digits.load_digits_split(seed, image_size, test_count)
     rows = limited_rows(whole.train_labels.tolist(), config.train_images, seed)
     return DataSplit(
         with_channels(whole.train_images[rows], channels),
@@ -120,5 +123,5 @@ def _load_digits(config: DataConfig, seed: int, image_size: int, channels: int) 
         with_channels(whole.test_images, channels),
         whole.test_labels,
         whole.class_names,
-        (f"Handwritten digits of scikit-learn, split with seed {seed}.",),
+        (f"Handwritten digits of scikit-learn, {test_count} of {count} for testing, split with seed {seed}.",),
     )

@@ -45,6 +45,7 @@ def read_table(
     text_column: str | None = None,
     label_column: str | None = None,
     seed: int = 0,
+    share: float | None = None,
     bad_rows: BadRows = "refuse",
     limits: TableLimits = _DEFAULT_LIMITS,
     encoding: Encoding = "utf-8",
@@ -56,6 +57,7 @@ def read_table(
             is .csv, .tsv or .txt (both with tabs), .jsonl or .ndjson.
         text_column, label_column: a name from the header or a key, or a place from "1" on; None guesses.
         seed: of the split where there is no test file: a fifth of every class becomes test texts.
+        share: of every class's training texts that become test texts; a test file is left out. None takes the file.
         bad_rows: "refuse" stops at the first bad row, "skip" leaves it out and says so. Bad are rows with a wrong
             number of columns, no text, no label, a text or label that is too long, or that cannot be parsed. A byte of
             another encoding, a quote that is never closed and a test label without training texts are always refused.
@@ -76,11 +78,13 @@ def read_table(
     train = _read(sample, text, label, bad_rows, encoding, limits)
     notes = (_columns_note(sample, text, label), *notes)
     test = None
-    if test_path is not None:
+    if test_path is not None and share is not None:
+        notes = (*notes, f"The file {test_path.name} was not used.")
+    elif test_path is not None:
         names = _request(sample, text), _request(sample, label)
         test_sample = read_sample(test_path, encoding, limits, names)
         test = _read(test_sample, *choose_columns(test_sample, *names), bad_rows, encoding, limits)
-    return to_text_rows(train, test, _sorted_classes(train), seed, notes)
+    return to_text_rows(train, test, _sorted_classes(train), seed, notes, share)
 
 
 def list_columns(

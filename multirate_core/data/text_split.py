@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from multirate_core.data.folder_scan import split_rows
+from multirate_core.data.folder_scan import TEST_SHARE, split_rows
 from multirate_core.data.texts import TextRows
 from multirate_core.errors import DataError
 
@@ -60,16 +60,22 @@ class LabelledTexts:
 
 
 def to_text_rows(
-    train: LabelledTexts, test: LabelledTexts | None, class_names: Sequence[str], seed: int, notes: Sequence[str]
+    train: LabelledTexts,
+    test: LabelledTexts | None,
+    class_names: Sequence[str],
+    seed: int,
+    notes: Sequence[str],
+    share: float | None = None,
 ) -> TextRows:
     """Return rows with numbered labels.
 
     Args:
         train: the texts for training, or all texts.
-        test: None splits a fifth of every class off `train`.
+        test: None splits test texts off `train`.
         class_names: in the order of their numbers; all that occur in `train`.
         seed: of the split.
         notes: come first.
+        share: of every class that is split off; None takes a fifth.
 
     Raises:
         DataError: fewer than two classes, a class that cannot be split, or a test label that training never saw.
@@ -77,7 +83,7 @@ def to_text_rows(
     _require_classes(train)
     places = {name: place for place, name in enumerate(class_names)}
     if test is None:
-        train_texts, train_labels, test_texts, test_labels, how = _split(train, places, seed)
+        train_texts, train_labels, test_texts, test_labels, how = _split(train, places, seed, share)
     else:
         _require_known_labels(train, test)
         train_texts, train_labels = train.texts, [places[label] for label in train.labels]
@@ -94,14 +100,15 @@ def to_text_rows(
 
 
 def _split(
-    train: LabelledTexts, places: Mapping[str, int], seed: int
+    train: LabelledTexts, places: Mapping[str, int], seed: int, share: float | None
 ) -> tuple[list[str], list[int], list[str], list[int], str]:
     """Return texts and labels for training and for testing, and a note on how they came about."""
     _require_two_of_each(train)
     labels = [places[label] for label in train.labels]
-    train_rows, test_rows = split_rows(labels, seed)
+    train_rows, test_rows = split_rows(labels, seed, share or TEST_SHARE)
+    part = "a fifth" if share is None else f"{share:.0%}"
     note = (
-        f"All texts are from {train.path.name}: {len(test_rows):,} of {len(labels):,}, a fifth of every class, are for "
+        f"All texts are from {train.path.name}: {len(test_rows):,} of {len(labels):,}, {part} of every class, are for "
         f"testing (seed {seed})."
     )
     train_texts, test_texts = [train.texts[i] for i in train_rows], [train.texts[i] for i in test_rows]

@@ -57,6 +57,10 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
         shape = replace(shape, input_shape=model_registry.sample_shape(config.model, shape.input_shape))
         if config.execution.channels_last and len(shape.input_shape) == 1:
             raise ConfigError(f"channels last is for images, and {config.data.name} holds texts. Turn it off.")
+        if config.data.augment != "none" and len(shape.input_shape) == 1:
+            raise ConfigError(
+                f"flips and crops are for images, and {config.data.name} holds texts. Use augment 'none'."
+            )
         _require_metric(config, shape)
         first = _build(config, shape, config.seeds[0], device)
         partitions = resolve_partitions(config, first.module)

@@ -62,7 +62,8 @@ def _samples(parts: RaceParts, built: BuiltModel) -> tuple[Samples, Samples]:
             Texts(split.test_tokens, split.test_labels, split.pad_id, device, fixed),
         )
     how = (built.mean, built.std, device, execution.channels_last)
-    return Images(split.train_images, split.train_labels, *how), Images(split.test_images, split.test_labels, *how)
+    train = Images(split.train_images, split.train_labels, *how, parts.config.data.augment)
+    return train, Images(split.test_images, split.test_labels, *how)
 
 
 def _free_memory(device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Batches of one lane: every seed's order is the same for all arms, and images are normalised on the device."""
+"""Batches of one lane: every seed's order is the same for all arms; images are moved and normalised on the device."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from multirate_core.config import Augment
+from multirate_core.training.augmentation import Moves, draw_moves, moved, moves_generator
 from multirate_core.training.samples import Inputs, Samples
 
 SHARE_OF_FREE_MEMORY = 0.4  # of an accelerator: what a data set may take; the rest is for models and activations
@@ -22,6 +24,7 @@ class Images:
         std: per channel, > 0.
         device: where batches are wanted.
         channels_last: batches have the channels innermost in memory.
+        augment: what a training order does to the images at random; `batch` alone does nothing.
     """
 
     def __init__(
@@ -32,8 +35,10 @@ class Images:
         std: tuple[float, ...],
         device: torch.device,
         channels_last: bool = False,
+        augment: Augment = "none",
     ) -> None:
         self.device = device
+        self.augment = augment
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self.resident = device.type == "cpu" or images.nbytes + labels.nbytes <= _room(device)
         self._images = images.to(device) if self.resident else images
@@ -52,13 +57,25 @@ class Images:
         """Return the numbers of one image."""
         return self._images[0].numel()
 
-    def batch(self, rows: Tensor | slice) -> tuple[Tensor, Tensor]:
-        """Return the rows as normalised float images (B, C, H, W) and labels (B,), both on the device."""
+    def draw(self, generator: torch.Generator) -> Moves:
+        """Draw what happens to each image of an epoch, in the epoch's order."""
+        moves = draw_moves(self.augment, len(self), self._images.shape[-1], generator)
+        return moves.to(lambda drawn: drawn.to(self.device))
+
+    def batch(self, rows: Tensor | slice, moves: Moves | None = None) -> tuple[Tensor, Tensor]:
+        """Return the rows as normalised float images (B, C, H, W) and labels (B,), both on the device.
+
+        Args:
+            rows: of the images.
+            moves: of as many images; None leaves them as they are.
+        """
         images, labels = self._images[rows], self._labels[rows]
         if not self.resident:
             if self.device.type == "cuda":
                 images, labels = images.pin_memory(), labels.pin_memory()
             images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        if moves is not None:
+            images = moved(images, moves)
         inputs = images.float().div_(255.0).sub_(self._mean).div_(self._std)
         return inputs.contiguous(memory_format=self._format), labels
 
@@ -77,6 +94,9 @@ class TrainingOrder:
         self._samples = samples
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
+        self._images = samples if isinstance(samples, Images) and samples.augment != "none" else None
+        self._moves_generator = moves_generator(seed)
+        self._moves: Moves | None = None
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0
         self.steps_per_epoch = steps_per_epoch(len(samples), batch_size, drop_single)
@@ -85,10 +105,20 @@ class TrainingOrder:
         """Yield the next `count` batches; one that is not asked for stays the next one."""
         for _ in range(count):
             if self._position % self.steps_per_epoch == 0:
-                self._order = self._samples.place_rows(torch.randperm(len(self._samples), generator=self._generator))
+                self._begin_epoch()
             first = self._position % self.steps_per_epoch * self._batch_size
             self._position += 1
-            yield self._samples.batch(self._order[first : first + self._batch_size])
+            yield self._batch(first, first + self._batch_size)
+
+    def _begin_epoch(self) -> None:
+        self._order = self._samples.place_rows(torch.randperm(len(self._samples), generator=self._generator))
+        if self._images is not None:
+            self._moves = self._images.draw(self._moves_generator)
+
+    def _batch(self, first: int, last: int) -> tuple[Inputs, Tensor]:
+        if self._images is None or self._moves is None:
+            return self._samples.batch(self._order[first:last])
+        return self._images.batch(self._order[first:last], self._moves.part(first, last))
 
 
 def steps_per_epoch(train_count: int, batch_size: int, drop_single: bool) -> int:

@@ -10,6 +10,7 @@ from multirate_core.checks import require_whole
 from multirate_core.config import (
     MAX_SEEDS,
     ArmConfig,
+    Augment,
     BaseRule,
     Budget,
     DataConfig,
@@ -21,6 +22,7 @@ from multirate_core.config import (
     RaceConfig,
     Recipe,
     Schedule,
+    Split,
 )
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
@@ -37,6 +39,8 @@ BASES = get_args(BaseRule)
 SCHEDULES = get_args(Schedule)
 PRECISIONS = get_args(Precision)
 MEMORIES = get_args(Memory)
+SPLITS = get_args(Split)
+AUGMENTS = get_args(Augment)
 
 _DEFAULT = RACE_PRESETS[DEFAULT]
 # Where no preset knows better: gentle enough for pretrained weights, and short.
@@ -62,6 +66,9 @@ class Settings:
     max_tokens: int = 0
     text_column: str = ""
     label_column: str = ""
+    split: str = "own"
+    validation_share: float = 0.2
+    augment: str = "none"
     download: bool = False
     budget: str = "epochs"
     epochs: int = _DEFAULT.budget.epochs or 20
@@ -97,6 +104,9 @@ LABELS = {
     "train_images": "Training images",
     "num_classes": "Classes of the head",
     "max_tokens": "Tokens per text",
+    "split": "Test part",
+    "validation_share": "Share of the test part",
+    "augment": "Flips and crops",
     "epochs": "Epochs",
     "seconds": "Seconds",
     "lr": "Learning rate per step",
@@ -141,6 +151,7 @@ def check(settings: Settings) -> None:
     _config(settings, (ArmConfig("sgd", "sgd"),))
     Budget(epochs=settings.epochs)  # the page keeps both of them, whichever is used
     Budget(seconds=settings.seconds)
+    DataConfig(split="random", validation_share=settings.validation_share)  # kept for when it is asked for
 
 
 def race_config(settings: Settings, board: PartitionSpec, pinned: Mapping[str, PartitionSpec]) -> RaceConfig:
@@ -203,6 +214,9 @@ def from_race(config: RaceConfig) -> Settings:
         max_tokens=config.data.max_tokens or 0,
         text_column=config.data.text_column or "",
         label_column=config.data.label_column or "",
+        split=config.data.split,
+        validation_share=float(config.data.validation_share),
+        augment=config.data.augment,
         download=config.data.download,
         budget="seconds" if config.budget.epochs is None else "epochs",
         epochs=config.budget.epochs or Settings.epochs,
@@ -239,6 +253,9 @@ def data_config(settings: Settings) -> DataConfig:
         max_tokens=settings.max_tokens or None if info.holds == "texts" else None,
         text_column=settings.text_column or None if table else None,
         label_column=settings.label_column or None if table else None,
+        split=settings.split,  # type: ignore[arg-type]  # DataConfig checks it
+        validation_share=settings.validation_share if settings.split == "random" else DataConfig.validation_share,
+        augment=settings.augment if info.holds == "images" else "none",  # type: ignore[arg-type]
     )
 
 

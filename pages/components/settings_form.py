@@ -20,11 +20,13 @@ from pages.components.board.partition_panel import period_input
 from pages.components.data_preview import preview_button
 from pages.components.settings import (
     ARM_KINDS,
+    AUGMENTS,
     BASES,
     BUDGETS,
     LABELS,
     MEMORIES,
     PRECISIONS,
+    SPLITS,
     WEIGHTS,
     Settings,
     advice,
@@ -56,6 +58,12 @@ ACCUMULATE_HELP = """Each batch goes through the network in so many parts: less 
 rounding and BatchNorm, which sees one part at a time."""
 METRIC_HELP = """What targets, answers and the upper plot are about, on the test part. Every test computes them all.
 Where one class is much more frequent than the others, accuracy says little."""
+SPLIT_TITLES = {"own": "The set's own", "random": "Random"}
+SPLIT_HELP = """What is tested on. Its own: the test part of the set, or a fifth of every class where it has none.
+Random: a share of every class, cut out of the training part by the first seed; the set's own test part is left out."""
+AUGMENT_TITLES = {"none": "None", "flip": "Flips", "crop_flip": "Flips and crops"}
+AUGMENT_HELP = """Of training images, drawn anew for each in every epoch, the same for all arms: half are mirrored from
+left to right; crops move them by up to an eighth of their edge."""
 WEIGHT_TITLES = {"pretrained": "Pretrained", "none": "Random", "file": "From a file"}
 
 
@@ -152,8 +160,8 @@ def _weights_and_data() -> None:
         _text("Data folder on the server", "data_path", _allowed_text())
     if data.downloads:
         _toggle("Download it if it is missing", "download")
-    if data.source in ("folder", "table"):
-        what = "Unreadable images" if data.source == "folder" else "Unreadable rows"
+    if data.source in ("folder", "photos", "table"):
+        what = "Unreadable rows" if data.source == "table" else "Unreadable images"
         _segmented(what, "bad_images", ("refuse", "skip"), {"refuse": "Refuse", "skip": "Skip"})
     if data.source == "table":
         _text("Column of the texts", "text_column", "Its name, or its place from 1; empty: found by name.")
@@ -162,10 +170,15 @@ def _weights_and_data() -> None:
     preview_button()
     if data.holds == "images":
         _number("image_size", 8.0, zero="the data's own")
+        _segmented(LABELS["augment"], "augment", AUGMENTS, AUGMENT_TITLES, AUGMENT_HELP)
     else:
         _number("max_tokens", 8.0, "Longer texts are cut.", zero="128 at most")
     _number("train_images", 100.0, zero="all")
     _number("num_classes", 1.0, zero="the data's own")
+    with st.popover("Test part", width="stretch"):
+        _segmented(LABELS["split"], "split", SPLITS, SPLIT_TITLES, SPLIT_HELP)
+        if st.session_state[state.field_key("split")] == "random":
+            _number("validation_share", 0.05, "Of every class, 0.05 to 0.5.", "%.5g")
 
 
 def _allowed_text() -> str:

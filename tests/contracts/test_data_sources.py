@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pickle
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from image_cases import draw_folder, shared, silent, small_fashion
+from set_cases import write_set
 
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import DATASETS, data_shape
@@ -20,7 +22,11 @@ from multirate_core.models.catalog import model_info
 
 pytestmark = pytest.mark.slow  # they read and write thousands of images
 
-SOURCES = ("digits", "fashion_mnist", "cifar10", "cifar100", "folder", "split_folder", "real_folder")
+KNOWN = {
+    **{"mnist": 50, "svhn": 50, "stl10": 30, "eurosat": 40, "flowers102": 150, "pets": 50, "food101": 150},
+    **{"imagenette160": 25, "imagenette320": 25},
+}  # with training images
+SOURCES = ("digits", "fashion_mnist", "cifar10", "cifar100", "folder", "split_folder", "real_folder", *KNOWN)
 
 
 def write_cifar100(root: Path) -> Path:
@@ -47,6 +53,8 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> DataConfig:
         return DataConfig(name, path=str(shared("data")), train_images=100)
     if name == "cifar100":
         return DataConfig(name, path=str(write_cifar100(tmp_path / "files")), train_images=200)
+    if name in KNOWN:
+        return DataConfig(name, path=str(write_set(name, tmp_path / "files")), train_images=KNOWN[name])
     if name == "real_folder":
         return DataConfig("folder", path=str(shared("data/hymenoptera_data")), train_images=20)
     folder = draw_folder(tmp_path / "images", {"red": 9, "green": 12})
@@ -115,6 +123,36 @@ def test_a_smaller_head_than_the_data_needs_is_refused_and_a_larger_one_allowed(
             data_shape(smaller, None)
         with pytest.raises(ConfigError, match=f"at least {classes}"):
             read(smaller)
+
+
+def test_a_random_split_tests_on_training_images_and_leaves_the_own_test_part_out(config: DataConfig) -> None:
+    whole = dataclasses.replace(config, train_images=None)
+    own = read(whole)
+    half, same, other = (
+        read.__wrapped__(dataclasses.replace(whole, split="random", validation_share=0.5), seed=seed)
+        for seed in (3, 3, 4)
+    )
+    has_own = DATASETS[config.name].own_test and (config.name != "folder" or "val" in str(own.notes))
+    pool, found = counted(own.train_images), counted(half.train_images) + counted(half.test_images)
+    assert found == (pool if has_own else pool + counted(own.test_images))
+    labels = half.train_labels.bincount() + half.test_labels.bincount()
+    assert ((half.test_labels.bincount() - labels / 2).abs() <= 0.5).all()
+    assert torch.equal(half.test_images, same.test_images) and half.notes == same.notes
+    assert "random split" in half.notes[-1].lower() or config.name == "digits"
+    assert config.name == "folder" or not torch.equal(half.test_images, other.test_images)
+
+
+def counted(images: torch.Tensor) -> Counter[bytes]:
+    return Counter(image.numpy().tobytes() for image in images)
+
+
+def test_the_sizes_of_a_random_split_are_told_beforehand(config: DataConfig) -> None:
+    random = dataclasses.replace(config, train_images=None, split="random", validation_share=0.25)
+    shape, split = data_shape(random, None), read(random)
+    if DATASETS[config.name].source == "folder":
+        assert (shape.train_images, shape.test_images) == (len(split.train_labels), len(split.test_labels))
+    else:  # of the complete set
+        assert shape.test_images == round(0.25 * (shape.train_images + shape.test_images))
 
 
 def test_fewer_images_than_classes_are_refused(config: DataConfig) -> None:

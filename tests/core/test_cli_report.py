@@ -11,7 +11,7 @@ from race_cases import MULTIRATE, SGD, tiny_config
 
 from multirate_core import store
 from multirate_core.cli.report import make_report
-from multirate_core.cli.result_text import result_lines
+from multirate_core.cli.result_text import loading_lines, result_lines
 from multirate_core.config import Recipe
 from multirate_core.events import EnvironmentFound, Evaluated, LaneEnded, Outcome
 from multirate_core.home import store_path
@@ -117,6 +117,14 @@ def test_people_read_the_name_of_the_base_rule() -> None:
     text = "\n".join(result_lines(make_report(adamw, lanes, tests), adamw))
     assert "AdamW took 2.00 times" in text and "\nadamw " in text
     assert "sgd" not in text.lower()
+
+
+def test_people_read_that_loading_took_long() -> None:
+    race, lanes, _ = recorded(seeds=1)
+    assert not list(loading_lines(race, lanes))
+    lanes = [replace(lane, clock={"training": 3.0, "loading": 1.0 * (lane.arm == "multirate")}) for lane in lanes]
+    (line,) = loading_lines(race, lanes)
+    assert line.startswith("loading batches took 25% (multirate) of loading and training")
 
 
 def test_people_read_the_same_result_with_a_word_of_caution() -> None:

@@ -16,6 +16,7 @@ from multirate_core.cli.parser import make_parser
 from multirate_core.cli.program import main
 from multirate_core.cli.settings import race_config
 from multirate_core.config import Budget, Execution, GroupSpec, PartitionSpec, RaceConfig, Recipe, Rule
+from multirate_core.errors import ConfigError
 from multirate_core.layers import describe
 from multirate_core.partition import files
 from multirate_core.presets import RACE_PRESETS
@@ -107,6 +108,15 @@ def test_the_whole_recipe_is_options() -> None:
         decay_norms=False,
         accumulate=3,
     )
+
+
+def test_flips_and_a_random_split_are_options() -> None:
+    data = config_of("--split random --validation-share 0.3 --augment flip").data
+    assert data == replace(RACE_PRESETS["digits"].data, split="random", validation_share=0.3, augment="flip")
+    with pytest.raises(ConfigError, match="belongs to split 'random'"):
+        config_of("--validation-share 0.3")
+    with pytest.raises(ConfigError, match="augment"):
+        config_of("--augment rotate")
 
 
 def test_the_papers_recipes_say_what_is_certain_of_them() -> None:

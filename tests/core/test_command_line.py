@@ -123,6 +123,7 @@ EXECUTIONS = st.sampled_from([Execution(), Execution("bf16", True, True), Execut
 BUDGETS = st.builds(Budget, epochs=st.integers(1, 100_000)) | st.builds(
     Budget, seconds=st.floats(0, 30 * 24 * 3600.0, exclude_min=True)
 )
+SPLITS = st.just({}) | st.floats(0.05, 0.5).map(lambda share: {"split": "random", "validation_share": share})
 FEWER_IMAGES = st.none() | st.integers(2, 10**9)
 
 
@@ -137,7 +138,11 @@ def races(draw: st.DrawFn) -> RaceConfig:
         arms=tuple(ArmConfig(kind, kind, None if kind == "sgd" else spec, drift) for kind in kinds),
         model=ModelConfig("glyph_net", draw(st.sampled_from(["pretrained", "none", "/data/net.pth"]))),
         data=DataConfig(
-            "digits", train_images=draw(FEWER_IMAGES), bad_images=draw(st.sampled_from(["refuse", "skip"]))
+            "digits",
+            train_images=draw(FEWER_IMAGES),
+            bad_images=draw(st.sampled_from(["refuse", "skip"])),
+            augment=draw(st.sampled_from(["none", "flip", "crop_flip"])),
+            **draw(SPLITS),
         ),
         recipe=draw(RECIPES),
         budget=draw(BUDGETS),

@@ -82,6 +82,11 @@ def test_numbers_out_of_range_are_refused_by_name() -> None:
         (lambda: Budget(seconds=0.0), "seconds"),
         (lambda: DataConfig(image_size=4), "image_size"),
         (lambda: DataConfig(num_classes=1), "num_classes"),
+        (lambda: DataConfig(split="half"), "split"),
+        (lambda: DataConfig(augment="crop"), "augment"),
+        (lambda: DataConfig(split="random", validation_share=0.04), "validation_share"),
+        (lambda: DataConfig(split="random", validation_share=0.51), "validation_share"),
+        (lambda: DataConfig(validation_share=0.3), "belongs to split 'random'"),
         (lambda: RaceConfig((SGD,), threads=0), "threads"),
         (lambda: RaceConfig((SGD,), seeds=(-1,)), "seed"),
     ):

@@ -9,6 +9,7 @@ from image_cases import draw_folder, shared
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
 from multirate_core.config import DataConfig
+from multirate_core.data import docstrings
 from multirate_core.data.catalog import DATASETS, data_info, data_shape
 from multirate_core.data.split import limited_rows
 from multirate_core.errors import DataError, ModelError
@@ -19,6 +20,8 @@ def test_the_catalog_knows_what_torchvision_knows() -> None:
     assert DATASETS["fashion_mnist"].class_names == tuple(FashionMNIST.classes)
     for name, theirs in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
         assert theirs.base_folder.startswith(f"cifar-{DATASETS[name].num_classes}-")
+
+    assert DATASETS["docstrings"].class_names == tuple(docstrings.PACKAGES)
 
 
 def test_an_unknown_set_gets_the_known_names() -> None:

@@ -19,8 +19,10 @@ from image_cases import shared, silent, small_fashion, write_idx
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from multirate_core.config import DataConfig
+from multirate_core.data import torchvision_sets
 from multirate_core.data.catalog import DATASETS
-from multirate_core.data.fashion_files import read_idx
+from multirate_core.data.cifar_files import cifar_files
+from multirate_core.data.mnist_files import read_idx
 from multirate_core.data.registry import DataSplit, load
 from multirate_core.data.safe_pickle import read_pickle
 from multirate_core.errors import DataError, DownloadError
@@ -122,15 +124,15 @@ def test_labels_that_do_not_belong_to_the_images_are_refused(tmp_path: Path) -> 
         read("fashion_mnist", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100"])
+@pytest.mark.parametrize("name", torchvision_sets.FILES)
 def test_missing_files_say_what_was_looked_for(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=r"looked for .*(idx|batch|train).*allow the\s+download"):
+    with pytest.raises(DataError, match=r"looked for .*(idx|batch|train|Forest|jpg).*allow the\s+download"):
         read(name, tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         read(name, tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("name", ["fashion_mnist", "cifar10", "cifar100"])
+@pytest.mark.parametrize("name", torchvision_sets.FILES)
 def test_without_a_network_a_download_says_where_to_put_the_files(
     name: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,27 +151,34 @@ def packed_cifar(root: Path) -> bytes:
     return archive.getvalue()
 
 
+def without_check_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CIFAR10, "tgz_md5", None)
+    monkeypatch.setitem(torchvision_sets.FILES, "cifar10", cifar_files(10))
+
+
 def test_a_download_goes_to_the_projects_folder_even_if_a_path_is_given(
     tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = packed_cifar(tmp_path / "source")
-    (own_home / "data").mkdir(parents=True)
-    (own_home / "data" / CIFAR10.filename).write_bytes(archive)  # as if it had just been downloaded
-    monkeypatch.setattr(CIFAR10, "tgz_md5", None)
+    draft = own_home / "data" / "cifar-10-batches-py.download"
+    draft.mkdir(parents=True)
+    (draft / CIFAR10.filename).write_bytes(archive)  # as if it had just been downloaded
+    without_check_sum(monkeypatch)
     (tmp_path / "mine").mkdir()
     assert len(read("cifar10", tmp_path / "mine", download=True).train_images) == 20
     assert not list((tmp_path / "mine").iterdir())
-    assert not list((own_home / "data").glob("*.unpacking"))
+    assert not draft.exists()
+    assert len(read("cifar10", tmp_path / "mine", download=True).train_images) == 20  # it is there now
 
 
 def test_a_download_that_breaks_off_while_it_is_unpacked_leaves_no_set_behind(
     tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = packed_cifar(tmp_path / "source")
-    (own_home / "data").mkdir(parents=True)
-    whole = own_home / "data" / CIFAR10.filename
+    whole = own_home / "data" / "cifar-10-batches-py.download" / CIFAR10.filename
+    whole.parent.mkdir(parents=True)
     whole.write_bytes(archive[:-2000])
-    monkeypatch.setattr(CIFAR10, "tgz_md5", None)
+    without_check_sum(monkeypatch)
     with pytest.raises((DownloadError, DataError)):
         read("cifar10", None, download=True)
     with pytest.raises(DataError, match="is not in"):

@@ -115,6 +115,9 @@ def test_a_seed_gives_one_split_and_another_seed_another(rows: TextRows) -> None
     again, other = load_docstrings(seed=0), load_docstrings(seed=1)
     assert again == rows
     assert set(other.test_texts) != set(rows.test_texts)
+    half = load_docstrings(seed=0, share=0.5)
+    assert len(half.test_texts) == len(docstrings.PACKAGES) * 188
+    assert {*half.test_texts, *half.train_texts} == {*rows.test_texts, *rows.train_texts}
 
 
 @pytest.mark.slow

@@ -56,6 +56,10 @@ def test_sst2_has_its_published_size() -> None:
     assert (train, test) == ({"negative": 3310, "positive": 3610}, {"negative": 428, "positive": 444})
     assert training_pairs(rows)[1][0] == "apparently reassembled from the cutting room floor of any given daytime soap"
     assert rows.notes == ("The file test.tsv was not used.", "Training texts from train.tsv, test texts from dev.tsv.")
+    random = read_known("sst2", shared("data/sst2"), share=0.1)
+    assert counts(random)[1] == {"negative": 331, "positive": 361}
+    assert sorted([*random.train_texts, *random.test_texts]) == sorted(rows.train_texts)
+    assert "The file dev.tsv was not used." in random.notes
 
 
 def test_trec_has_its_published_size_and_a_letter_of_latin_1() -> None:

@@ -122,6 +122,8 @@ def test_texts_are_trained_in_bf16(config: RaceConfig) -> None:
 def test_what_does_not_fit_texts_is_refused_in_words(config: RaceConfig, table: Path) -> None:
     with pytest.raises(ConfigError, match="channels last is for images"):
         events_of(replace(config, execution=Execution(channels_last=True)))
+    with pytest.raises(ConfigError, match="flips and crops are for images"):
+        events_of(replace(config, data=replace(config.data, augment="flip")))
     with pytest.raises(ModelError, match="takes images, and the data set Table of texts holds texts"):
         events_of(replace(config, model=ModelConfig()))
     with pytest.raises(ModelError, match="takes texts, and the data set Handwritten digits holds images"):

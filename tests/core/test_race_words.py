@@ -159,6 +159,9 @@ def test_a_result_says_base_rule_rates_and_how_it_was_computed() -> None:
     assert setting_text(race, "frozen") == f"{start}; fast (lr × 2): fc; slow frozen"
     compiled = dataclasses.replace(config(), recipe=Recipe(nesterov=True), execution=Execution(compile=True))
     assert setting_text(compiled, "sgd") == "Glyph net on Handwritten digits, 5 epochs, Nesterov, compiled"
+    data = dataclasses.replace(config().data, augment="crop_flip", split="random", validation_share=0.25)
+    ways = "random flips and crops, tested on a random 25%"
+    assert setting_text(dataclasses.replace(config(), data=data), "sgd").endswith(f"5 epochs, {ways}")
     assert arms_text(race) == "adamw, multirate (1 at lr × 2, 1→5 at lr × 0.5), frozen"
     assert recipe_text(race) == "lr 0.01, batch 32, AdamW, bf16, channels last, lean"
     assert recipe_text(compiled) == "lr 0.01, batch 32, Nesterov, compiled"

@@ -50,6 +50,18 @@ def test_the_three_answers_hold_the_numbers_of_the_curves() -> None:
     assert "multirate did not reach: 88.4 %, 90.0 %." in target.detail.replace("\N{NO-BREAK SPACE}", " ")
 
 
+def test_much_loading_is_said_with_its_share_of_each_arm() -> None:
+    plain = replace(lane(0, "sgd"), clock={"training": 9.5, "loading": 0.5, "evaluation": 50.0})
+    quick = replace(lane(1, "multirate"), clock={"training": 4.0, "loading": 1.0})
+    (note,) = card(plain, quick).notes
+    assert note.startswith("Loading batches took 20.0\N{NO-BREAK SPACE}% (multirate) of the time")
+    (note,) = card(replace(plain, clock={"training": 8.0, "loading": 2.0}), quick).notes
+    assert "(multirate) and 20.0\N{NO-BREAK SPACE}% (sgd) of the time" in note
+    assert card(plain, replace(quick, clock={"training": 9.0, "loading": 1.0})).notes == ()
+    several = replace(lane(2, "multirate", seed=1), clock={"training": 100.0, "loading": 0.0})
+    assert card(plain, quick, several).notes == ()  # of all seeds together
+
+
 def test_a_card_says_what_its_numbers_belong_to() -> None:
     shown = card(lane(0, "sgd"), lane(1, "multirate"))
     assert shown.setting == "Glyph net on Handwritten digits, 5 epochs; fast: fc; slow every 5 steps"

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from table_cases import ROWS, pairs, refused, write, write_rows
 
+from multirate_core.config import DataConfig
+from multirate_core.data.catalog import data_shape
 from multirate_core.data.tables import list_columns, read_table
 from multirate_core.errors import ConfigError
 
@@ -180,6 +182,18 @@ def test_a_folder_has_a_file_to_train_and_one_to_test_with(tmp_path: Path, name:
     assert (rows.test_texts, rows.test_labels) == (["never seen"], [1])
     assert f"Training texts from train.csv, test texts from {name}.jsonl." in rows.notes
     assert "1 class(es) without a test text: bad." in rows.notes
+
+
+def test_a_random_split_leaves_the_test_file_out(tmp_path: Path) -> None:
+    write_rows(tmp_path / "train.csv", ROWS)
+    write_rows(tmp_path / "test.csv", [("never seen", "good")])
+    rows = read_table(tmp_path, share=0.25, seed=2)
+    assert pairs(rows) == Counter(ROWS) and len(rows.test_texts) == round(0.25 * len(ROWS))
+    assert "The file test.csv was not used." in rows.notes
+    assert any("25% of every class, are for testing (seed 2)." in note for note in rows.notes)
+    config = DataConfig("table", path=str(tmp_path), split="random", validation_share=0.25)
+    shape = data_shape(config, None)
+    assert (shape.train_images, shape.test_images) == (len(rows.train_texts), len(rows.test_texts))
 
 
 def test_files_that_are_not_used_are_said(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from sessions import (
     press,
     reopened,
     said,
+    stored,
 )
 
 from multirate_core.layers import describe
@@ -150,6 +151,22 @@ def test_another_network_takes_its_usual_recipe_along_but_not_over_what_was_type
     other.selectbox(key=field_key("data")).set_value("digits").run()
     assert other.number_input(key=field_key("lr")).value == race_preset("digits").recipe.lr  # from a link, too
     assert other.number_input(key=field_key("batch_size")).value == 8
+
+
+def test_test_part_and_flips_go_to_address_line_and_race(running: str) -> None:
+    session = open_app(dev="cpu")
+    assert field_key("validation_share") not in {each.key for each in session.number_input}
+    session.button_group(key=field_key("augment")).set_value("crop_flip")
+    session.button_group(key=field_key("split")).set_value("random").run()
+    session.number_input(key=field_key("validation_share")).set_value(0.3).run()
+    assert is_well(session)
+    shown = {name: value for name, (value,) in address(session).items()}
+    assert (shown["aug"], shown["split"], shown["vs"]) == ("crop_flip", "random", "0.3")
+    race = press(reopened(session), "Race").session_state["race"]
+    data = stored(race).config.data
+    assert (data.augment, data.split, data.validation_share) == ("crop_flip", "random", 0.3)
+    session.number_input(key=field_key("validation_share")).set_value(0.6).run()
+    assert "Share of the test part must be a finite number" in said(session)
 
 
 # Paths on the server

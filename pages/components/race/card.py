@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from multirate_core.answers import answers_of
+from multirate_core.answers import MUCH_LOADING, answers_of, loading_share
 from multirate_core.config import RaceConfig
 from multirate_core.events import Evaluated
 from multirate_core.metrics import METRIC_INFO, Metric, metric_title
 from multirate_core.store import LaneRow
 from multirate_core.verdict import EqualEpochs, EqualSeconds, ThreeAnswers, ToTarget
 from pages.components.race.words import setting_text
-from pages.components.text import number, score_text
+from pages.components.text import number, percent, score_text
 
 REFERENCE = "sgd"
 OUTCOMES = {
@@ -76,7 +76,7 @@ def result_cards(config: RaceConfig, lanes: Sequence[LaneRow], tests: Sequence[E
         result_card(arm, setting_text(config, arm), answers_of(lanes, by_lane, arm, metric), lanes, plain, metric)
         for arm in arms
     ]
-    return tuple(replace(card, notes=(*card.notes, *_too_short(config, card.arm, lanes))) for card in cards)
+    return tuple(replace(card, notes=(*card.notes, *_remarks(config, card.arm, lanes))) for card in cards)
 
 
 def result_card(
@@ -181,6 +181,22 @@ def _note(lane: LaneRow, plain: str) -> str:
     message = f" {lane.message}" if lane.message and lane.outcome != "stopped" else ""
     name = plain if lane.arm == REFERENCE else lane.arm
     return f"{name}, seed {lane.seed}: {OUTCOMES[lane.outcome or '']} after {lane.steps} steps.{message}"
+
+
+def _remarks(config: RaceConfig, arm: str, lanes: Sequence[LaneRow]) -> list[str]:
+    return [*_too_short(config, arm, lanes), *_much_loading(config, arm, lanes)]
+
+
+def _much_loading(config: RaceConfig, arm: str, lanes: Sequence[LaneRow]) -> list[str]:
+    """Say so if an arm waited long for its batches: on a clock on the wall the arms are closer than on the card."""
+    shares = {name: loading_share(lanes, name) for name in dict.fromkeys((arm, REFERENCE))}
+    much = [f"{percent(share)} ({config.title(name)})" for name, share in shares.items() if share > MUCH_LOADING]
+    if not much:
+        return []
+    return [
+        f"Loading batches took {' and '.join(much)} of the time for loading and training. It is no part of the "
+        "training seconds above, and equal batches are loaded for all arms: with it, ratios of times are nearer to 1."
+    ]
 
 
 def _too_short(config: RaceConfig, name: str, lanes: Sequence[LaneRow]) -> list[str]:

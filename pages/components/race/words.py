@@ -29,6 +29,7 @@ OUTCOME_WORDS = {
 }
 SCHEDULE_WORDS = {"cosine": "cosine schedule", "linear": "lr linear to 0", "one_cycle": "one-cycle schedule"}
 _KINDS = {"plain": "sgd", "multirate": "multirate"}
+AUGMENT_WORDS = {"flip": "random flips", "crop_flip": "random flips and crops"}
 MOST_PATTERNS = 3  # of a group that are named
 _REST = "everything else"  # what the pattern "*" says, as the last rule
 CURVE_COLUMNS = (
@@ -107,7 +108,7 @@ def model_title(model: ModelConfig) -> str:
 
 def _ways(config: RaceConfig, arms: Sequence[ArmConfig]) -> list[str]:
     """Return base rule and ways of computing that are not the usual ones: ["AdamW", "bf16"]."""
-    recipe, execution = config.recipe, config.execution
+    recipe, execution, share = config.recipe, config.execution, config.data.random_share
     lean = execution.memory == "lean" and any(arm.kind == "multirate" for arm in arms)
     ways = {
         BASE_TITLES[recipe.base]: recipe.base != "sgd",
@@ -117,6 +118,8 @@ def _ways(config: RaceConfig, arms: Sequence[ArmConfig]) -> list[str]:
         "channels last": execution.channels_last,
         "compiled": execution.compile,
         "lean": lean,
+        AUGMENT_WORDS.get(config.data.augment, ""): config.data.augment != "none",
+        f"tested on a random {share or 0:.0%}": share is not None,
     }
     return [words for words, used in ways.items() if used]
 
