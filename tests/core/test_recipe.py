@@ -130,7 +130,7 @@ def test_a_batch_is_divided_evenly_into_as_few_parts_as_fit(count: int, size: in
     images, labels = torch.arange(count * 2.0).view(count, 2), torch.arange(count)
     parts = micro_batches(images, labels, size)
     assert [len(part.labels) for part in parts] == sizes
-    assert torch.equal(torch.cat([part.images for part in parts]), images)
+    assert torch.equal(torch.cat([part.inputs for part in parts]), images)
     assert torch.equal(torch.cat([part.labels for part in parts]), labels)
     assert sum(part.share for part in parts) == pytest.approx(1.0)
 
