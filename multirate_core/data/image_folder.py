@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -25,7 +26,8 @@ from torch import Tensor
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import path_of
 from multirate_core.data.folder_scan import FolderListing, list_folder
-from multirate_core.data.split import DataSplit, limited_rows, require_memory
+from multirate_core.data.image_file import Decoded, images_in_file
+from multirate_core.data.split import DataSplit, fits_memory, limited_rows
 from multirate_core.errors import DataError
 from multirate_core.machine import default_threads
 
@@ -56,12 +58,29 @@ def load_listing(
 ) -> DataSplit:
     """Decode the images of a listing; arguments and errors as in `registry.load`."""
     train = [listing.train[i] for i in limited_rows([label for _, label in listing.train], config.train_images, seed)]
-    require_memory(len(train) + len(listing.test), channels, image_size)
-    images, bad = decode_all([path for path, _ in (*train, *listing.test)], image_size, channels, config, say)
-    train_images, train_labels = _readable(images[: len(train)], train, bad, listing.class_names)
-    test_images, test_labels = _readable(images[len(train) :], listing.test, bad, listing.class_names)
-    notes = (*listing.notes, *_bad_note(bad))
-    return DataSplit(train_images, train_labels, test_images, test_labels, listing.class_names, notes)
+    rows = (*train, *listing.test)
+    images, bad, notes = _decoded([path for path, _ in rows], image_size, channels, config, say)
+    train_labels = _readable_labels(train, bad, listing.class_names)
+    test_labels = _readable_labels(listing.test, bad, listing.class_names)
+    count = len(train_labels)
+    notes = (*listing.notes, *notes, *_bad_note(bad))
+    return DataSplit(images[:count], train_labels, images[count:], test_labels, listing.class_names, notes)
+
+
+def _decoded(
+    paths: Sequence[Path], image_size: int, channels: int, config: DataConfig, say: Callable[[str], None]
+) -> tuple[Tensor, dict[Path, str], tuple[str, ...]]:
+    """Return the images that can be read, in memory or in a file, the reasons for the others, and a note."""
+    if not fits_memory(len(paths), channels, image_size):
+        shape = (channels, image_size, image_size)
+        decode = partial(_checked, paths, image_size, channels, config, say)
+        images, bad = images_in_file(paths, shape, config.bad_images, decode)
+        size = f"{images.nbytes / 2**30:.1f} GiB"
+        return images, bad, (f"The images, {size}, are read from a file: the memory does not hold them.",)
+    images, bad = decode_all(paths, image_size, channels, config, say)
+    if bad:
+        images = images[[row for row, path in enumerate(paths) if path not in bad]]
+    return images, bad, ()
 
 
 def decode_all(
@@ -78,20 +97,28 @@ def decode_all(
     """
     images = torch.zeros(len(paths), channels, image_size, image_size, dtype=torch.uint8)
     bad: dict[Path, str] = {}
-    decoded = _decode_in_threads(paths, image_size, channels)
-    for row, (path, result) in enumerate(zip(paths, decoded, strict=True)):
+    for row, result in enumerate(_checked(paths, image_size, channels, config, say)):
         if isinstance(result, str):
-            if config.bad_images == "refuse":
-                raise DataError(f"{path} cannot be read: {result}. Remove it, or choose to skip unreadable images.")
-            bad[path] = result
+            bad[paths[row]] = result
         else:
             images[row] = torch.from_numpy(result)
-        if row % _CHUNK == 0:
-            say(f"Reading images: {row:,} of {len(paths):,}")
     return images, bad
 
 
-def decode(path: Path, image_size: int, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | str:
+def _checked(
+    paths: Sequence[Path], image_size: int, channels: int, config: DataConfig, say: Callable[[str], None]
+) -> Iterator[Decoded]:
+    """Yield what `decode` returns, in order, and tell the progress; a reason ends it unless such images are skipped."""
+    decoded = _decode_in_threads(paths, image_size, channels)
+    for row, (path, result) in enumerate(zip(paths, decoded, strict=True)):
+        if isinstance(result, str) and config.bad_images == "refuse":
+            raise DataError(f"{path} cannot be read: {result}. Remove it, or choose to skip unreadable images.")
+        yield result
+        if row % _CHUNK == 0:
+            say(f"Reading images: {row:,} of {len(paths):,}")
+
+
+def decode(path: Path, image_size: int, channels: int) -> Decoded:
     """Return one image, uint8 (C, image_size, image_size), or the reason why it cannot be read."""
     square = read_image(path, lambda image: _square(image, image_size, channels), 2 * image_size)
     if isinstance(square, str):
@@ -127,9 +154,7 @@ def _square(image: Image.Image, image_size: int, channels: int) -> Image.Image:
     return ImageOps.fit(plain(image, channels), (image_size, image_size), Image.Resampling.BILINEAR)
 
 
-def _decode_in_threads(
-    paths: Sequence[Path], image_size: int, channels: int
-) -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | str]:
+def _decode_in_threads(paths: Sequence[Path], image_size: int, channels: int) -> Iterator[Decoded]:
     """Yield what `decode` returns, in order; Pillow decodes outside Python's lock."""
     rest = iter(paths)
     with warnings.catch_warnings(), ThreadPoolExecutor(default_threads(), "decode") as pool:
@@ -157,19 +182,16 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray((values // 257).astype(np.uint8))
 
 
-def _readable(
-    images: Tensor, rows: Sequence[Row], bad: dict[Path, str], class_names: tuple[str, ...]
-) -> tuple[Tensor, Tensor]:
-    """Return images and labels without the unreadable ones; DataError if a class has none left."""
-    kept = [i for i, (path, _) in enumerate(rows) if path not in bad]
-    labels = torch.tensor([rows[i][1] for i in kept], dtype=torch.int64)
+def _readable_labels(rows: Sequence[Row], bad: dict[Path, str], class_names: tuple[str, ...]) -> Tensor:
+    """Return the labels of the images that can be read; DataError if a class has none left."""
+    labels = torch.tensor([label for path, label in rows if path not in bad], dtype=torch.int64)
     left = Counter(labels.tolist())
     for label in sorted({label for _, label in rows}):
         if not left[label]:
             raise DataError(
                 f"no image of the class {class_names[label]!r} can be read; all were skipped. {_bad_note(bad)[0]}"
             )
-    return (images if len(kept) == len(rows) else images[kept]), labels
+    return labels
 
 
 def _bad_note(bad: dict[Path, str]) -> tuple[str, ...]:

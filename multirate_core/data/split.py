@@ -75,11 +75,17 @@ def limited_rows(labels: Sequence[int], count: int | None, seed: int) -> list[in
     return sorted(row for label, quota in quotas.items() for row in shuffled.sample(members[label], quota))
 
 
+def fits_memory(images: int, channels: int, image_size: int) -> bool:
+    """Return whether so many uint8 images take at most MEMORY_SHARE of the available memory."""
+    available: int = psutil.virtual_memory().available
+    return images * channels * image_size**2 <= MEMORY_SHARE * available
+
+
 def require_memory(images: int, channels: int, image_size: int) -> None:
     """Raise DataError if so many uint8 images would take more than MEMORY_SHARE of the available memory."""
-    needed = images * channels * image_size**2
-    available = psutil.virtual_memory().available
-    if needed > MEMORY_SHARE * available:
+    if not fits_memory(images, channels, image_size):
+        needed = images * channels * image_size**2
+        available = psutil.virtual_memory().available
         raise DataError(
             f"{images:,} images of {channels}×{image_size}×{image_size} need {needed / 2**30:.1f} GiB, more than "
             f"{MEMORY_SHARE:.0%} of the {available / 2**30:.1f} GiB that are available. Choose a smaller image size, "
