@@ -77,6 +77,17 @@ _ALL = (
         budget=Budget(epochs=24),
     ),
     RacePreset(
+        name="docstrings",
+        title="Docstrings",
+        note="A small transformer learns which installed package a docstring comes from. Needs no download.",
+        model=ModelConfig("doc_net", "pretrained"),
+        # From first trials on a busy machine, not tuned.
+        data=DataConfig("docstrings", train_images=1600),
+        recipe=Recipe(lr=0.01, momentum=0.9, batch_size=16),
+        budget=Budget(epochs=3),
+        fast="last_block_head",
+    ),
+    RacePreset(
         name="fashion",
         title="Fashion-MNIST from scratch",
         note="A ResNet-18 without pretraining learns pictures of clothes. Needs the 31 MB data set.",

@@ -101,7 +101,7 @@ class Settings:
 # Field of Settings -> the label of its number on the page.
 LABELS = {
     "image_size": "Image edge in pixels",
-    "train_images": "Training images",
+    "train_images": "Training samples",
     "num_classes": "Classes of the head",
     "max_tokens": "Tokens per text",
     "split": "Test part",

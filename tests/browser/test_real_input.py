@@ -47,7 +47,7 @@ def test_squeezenet_with_weights_from_a_file_is_raced_on_a_folder_of_photos(app:
     type_into(page, "Weights file on the server", str(weights))
     type_into(page, "Data folder on the server", str(photos))
     type_into(page, "Image edge in pixels (0: the data's own)", "64")
-    type_into(page, "Training images (0: all)", "64")
+    type_into(page, "Training samples (0: all)", "64")
     type_into(page, "Batch size", "8")
     type_into(page, "Epochs", "2")
     expect(row(page, FAST, "classifier")).to_be_visible(timeout=PATIENCE_MS)

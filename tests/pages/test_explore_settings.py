@@ -118,7 +118,7 @@ def test_no_arm_chosen_is_said_and_no_race_can_start() -> None:
         ("lr", 0.0, "Learning rate per step must be"),
         ("momentum", 1.0, "Momentum must be"),
         ("image_size", 3, "Image edge in pixels must be"),
-        ("train_images", 1, "Training images must be a whole number from 2 to"),
+        ("train_images", 1, "Training samples must be a whole number from 2 to"),
         ("epochs", 0, "Epochs must be a whole number from 1 to"),
         ("epochs", 1.5, "got 1.5"),
         ("epochs", 9e99, "Epochs must be"),
