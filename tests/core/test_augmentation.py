@@ -13,6 +13,8 @@ from multirate_core.events import StepsRecorded
 from multirate_core.training.augmentation import Moves, draw_moves, moved, moves_generator
 from multirate_core.training.batches import Images, TrainingOrder
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def images_of(augment: Augment, channels_last: bool = False) -> Images:
     split = tiny_split()

@@ -12,6 +12,8 @@ from multirate_core.optim import MultirateSGD
 from multirate_core.partition import param_groups, preset, resolve, to_spec
 from multirate_core.partition.by_name import param_groups_by_rules
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 FAST_AND_SLOW = {"fast": 1, "slow": 5}
 
 

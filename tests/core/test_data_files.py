@@ -27,6 +27,8 @@ from multirate_core.data.registry import DataSplit, load
 from multirate_core.data.safe_pickle import read_pickle
 from multirate_core.errors import DataError, DownloadError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def read(name: str, path: Path | None, **settings: Any) -> DataSplit:
     config = DataConfig(name, path=None if path is None else str(path), **settings)

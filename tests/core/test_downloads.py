@@ -22,6 +22,8 @@ from multirate_core.data.downloads import RemoteFile, download_set
 from multirate_core.data.registry import load
 from multirate_core.errors import DownloadError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:

@@ -13,6 +13,8 @@ from benchmarks.table_mutations import MUTATIONS, SUFFIXES, mutated, valid_table
 from multirate_core.data.tables import read_table
 from multirate_core.errors import DataError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_tables_are_valid_before_they_are_mutated(tmp_path: Path, suffix: str) -> None:

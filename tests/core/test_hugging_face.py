@@ -17,6 +17,8 @@ from multirate_core.models.tokenizer import tokenizer_of
 from multirate_core.partition import preset
 from multirate_core.training.samples import logits
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 pytest.importorskip("transformers", reason="transformers is not installed")
 
 LONGEST = (16,)

@@ -19,6 +19,8 @@ from multirate_core.config import DataConfig
 from multirate_core.data import image_folder
 from multirate_core.data.image_folder import decode, decode_all
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 GREY = b"\0" + bytes([100] * 27)  # one line of 9 pixels
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>'
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"

@@ -15,6 +15,8 @@ from multirate_core.data import image_file
 from multirate_core.data.registry import DataSplit, load
 from multirate_core.errors import DataError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

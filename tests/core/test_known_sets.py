@@ -24,6 +24,8 @@ from multirate_core.data.torchvision_sets import FILES, read_files
 from multirate_core.errors import DataError
 from multirate_core.models.catalog import model_info
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def raw(name: str, root: Path) -> RawSplit:
     found = read_files(DATASETS[name], root, False, silent)

@@ -12,6 +12,8 @@ from multirate_core.data.known_texts import read_known
 from multirate_core.data.texts import TextRows
 from multirate_core.errors import ConfigError, DataError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 SENTENCES = "a fine film\t1\na poor one\t0\n"
 QUESTIONS = "NUM:dist How far is it ?\nABBR:exp What is NASA ?\nHUM:ind Who was Galileo ?\n"
 NEWS = '"1","A title","He said ""no"", twice"\n"4","Chips","Made of\\sand"\n'

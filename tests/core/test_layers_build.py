@@ -30,6 +30,8 @@ from multirate_core.layers.build import layer_tree
 from multirate_core.layers.second_count import second_count
 from multirate_core.layers.tree import LayerNode, LayerTree, from_json, to_json
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 each_case = pytest.mark.parametrize("case", BANK, ids=lambda case: case.name)
 
 

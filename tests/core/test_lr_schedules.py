@@ -15,6 +15,8 @@ from multirate_core.errors import ConfigError
 from multirate_core.optim import MultirateSGD, lr_factor
 from multirate_core.recipe import Schedule
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 STEPS = 40
 
 

@@ -35,6 +35,8 @@ from pages.components.race.card import result_cards
 from pages.components.race.words import curves_csv, runs_csv, setting_text, table_row
 from pages.components.text import score_text
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "store_v1.sql"
 
 

@@ -11,6 +11,8 @@ import torchvision
 from multirate_core.errors import ModelError
 from multirate_core.models.catalog import MODELS, OFFLINE_NAME, model_info, require_image_size
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 PUBLISHED = sorted(name for name, info in MODELS.items() if info.maker == "torchvision")
 
 

@@ -21,6 +21,8 @@ from multirate_core.models import published
 from multirate_core.models.registry import build, build_skeleton
 from multirate_core.models.weights import load_weights, read_weights
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 class CodeRunner:
     """A pickle of this makes a file when it is loaded by a careless reader."""

@@ -15,6 +15,8 @@ from torch import nn
 from multirate_core.errors import ConfigError, MultirateError, PartitionError
 from multirate_core.optim import MultirateSGD
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def two_groups(**slow: Any) -> list[dict[str, Any]]:
     fast, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))

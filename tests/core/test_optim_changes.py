@@ -14,6 +14,8 @@ from multirate_core.errors import ConfigError, PartitionError
 from multirate_core.optim import MultirateAdamW, MultirateOptimizer, MultirateSGD, PeriodSchedule, phases_in_steps
 from multirate_core.partition.by_name import param_groups_by_rules
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 RULES: list[Any] = [
     lambda groups: MultirateSGD(groups, lr=0.05, momentum=0.9),
     lambda groups: MultirateSGD(groups, lr=0.05),

@@ -12,6 +12,8 @@ from torch import nn
 
 from multirate_core.optim import MultirateSGD
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def count_arrivals(model: nn.Module) -> tuple[Counter[str], list[torch.autograd.graph.Node]]:
     """Count how often a gradient arrives at each weight, at the graph node where it would be stored.

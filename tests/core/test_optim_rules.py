@@ -13,6 +13,8 @@ from torch import nn
 from multirate_core.errors import ConfigError
 from multirate_core.optim import MultirateAdamW, MultirateSGD
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 @pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
 @pytest.mark.parametrize("foreach", [None, True, False])

@@ -14,6 +14,8 @@ from torch import nn
 
 from multirate_core.optim import MultirateSGD
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 OPTIONS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 1e-2}
 
 

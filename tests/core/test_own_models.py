@@ -27,6 +27,8 @@ from multirate_core.models.registry import BuiltModel, build, build_skeleton
 from multirate_core.presets import race_preset
 from multirate_core.race import run
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 GREY = (1, 16, 16)
 NET = """
 from torch import nn

@@ -16,6 +16,8 @@ from multirate_core.errors import PartitionError
 from multirate_core.partition import preset, resolve, to_spec
 from multirate_core.partition.files import MAX_BYTES, dumps, load, loads
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 seeded = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 GOOD: dict[str, Any] = {
     "format": "multirate-partition",

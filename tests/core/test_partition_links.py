@@ -23,6 +23,8 @@ from multirate_core.partition import PRESETS, Partition, preset
 from multirate_core.partition import links as links_module
 from multirate_core.partition.links import MAX_CHARACTERS, decode, encode
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 seeded = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 
 

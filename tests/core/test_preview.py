@@ -29,6 +29,8 @@ from multirate_core.data.preview import PreviewError, outcome, preview, read, re
 from multirate_core.data.preview_form import ClassCount, DataPreview, Duplicates, from_json, to_json
 from multirate_core.errors import ConfigError, DataError, StoreError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 GLYPHS = ModelConfig()
 
 

@@ -30,6 +30,8 @@ from multirate_core.training.lane import Lane
 from multirate_core.training.micro_batches import micro_batches
 from multirate_core.training.timers import BorderTimer, HostTimer
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 ALL_ARMS = (SGD, MULTIRATE, FROZEN)
 ALL_FAST = ArmConfig("all fast", "multirate", replace(HEAD_FAST, groups=(GroupSpec("fast", 1), GroupSpec("slow", 1))))
 STEPS = EPOCHS * STEPS_PER_EPOCH

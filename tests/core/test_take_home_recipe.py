@@ -18,6 +18,8 @@ from multirate_core.config import ArmConfig, Budget, Execution, GroupSpec
 from multirate_core.training.batches import TrainingOrder
 from pages.components.board.snippet import snippet
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 FULL: dict[str, Any] = {"label_smoothing": 0.1, "clip_norm": 0.5, "weight_decay": 0.01, "decay_norms": False}
 SCHEDULED = (GroupSpec("fast", 1, 2.0), GroupSpec("slow", 4, 0.5, ((0.5, 1), (0.5, 2))))
 RATED = replace(MULTIRATE, partition=replace(HEAD_FAST, groups=SCHEDULED))

@@ -15,6 +15,8 @@ from multirate_core.data.tables import list_columns, read_table
 from multirate_core.data.text_lines import TableLimits
 from multirate_core.errors import ConfigError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def test_a_mark_of_utf8_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     for name in ("a.csv", "a.tsv", "a.jsonl"):

@@ -16,6 +16,8 @@ from multirate_core.data.catalog import data_shape
 from multirate_core.data.tables import list_columns, read_table
 from multirate_core.errors import ConfigError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 WITH_QUOTES = [('He said "no", twice', "a"), ("two\nlines", "b"), ("=cmd|' /C calc'!A0", "a"), ("tab and ; too", "b")]
 
 

@@ -17,6 +17,8 @@ from multirate_core.models.catalog import model_info, source_of
 from multirate_core.models.registry import BuiltModel, build, build_skeleton, sample_shape
 from multirate_core.partition import preset
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 timm = pytest.importorskip("timm", reason="timm is not installed")
 
 VIT, RESNET = "vit_tiny_patch16_224", "resnet18.a1_in1k"

@@ -43,6 +43,8 @@ from multirate_core.data.uploads import (
 from multirate_core.errors import ConfigError, DataError
 from multirate_core.home import subfolder
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 DAY = 86_400
 
 

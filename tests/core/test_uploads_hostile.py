@@ -28,6 +28,8 @@ from zip_cases import (
 from multirate_core.data import zip_images
 from multirate_core.errors import DataError
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 BLANK = bytes(3 << 20)
 
 

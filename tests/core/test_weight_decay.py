@@ -16,6 +16,8 @@ from multirate_core.race.partitions import resolve_partitions
 from multirate_core.training.forward import Forward
 from multirate_core.training.lane import train_step
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 UNDECAYED = {"body.0.bias", "body.1.weight", "body.1.bias", "head.bias"}
 
 

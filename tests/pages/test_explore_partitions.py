@@ -28,6 +28,8 @@ from multirate_core.layers.tree import from_json, to_json
 from multirate_core.partition import files, links, preset, to_spec
 from pages.components.state import field_key, period_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 MARKUP = "<img src=x onerror=alert(1)>"
 
 

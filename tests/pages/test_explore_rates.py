@@ -10,6 +10,8 @@ from multirate_core.config import Execution, GroupSpec, Recipe
 from multirate_core.partition import links
 from pages.components.state import field_key, lr_factor_key, period_key, phases_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def specs(session: AppTest) -> tuple[GroupSpec, ...]:
     """The groups as the link has them."""

@@ -12,6 +12,8 @@ from multirate_core.presets import race_preset
 from pages.components.settings import LABELS, Settings
 from pages.components.state import field_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def code(session: AppTest) -> str:
     return "".join(each.value for each in session.code)

@@ -28,6 +28,8 @@ from multirate_core.config import ArmConfig, Budget, ModelConfig, RaceConfig, Re
 from pages.components import tree_source
 from pages.components.state import field_key, period_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 MARKUP = "<img src=x onerror=alert(1)>"
 PINNED = ArmConfig("the third", "multirate", partition(20))
 

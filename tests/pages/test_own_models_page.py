@@ -16,6 +16,8 @@ from multirate_core.models.own_sources import VARIABLE
 from pages.components.settings import Settings, from_race, model_config
 from pages.components.state import field_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 NET = """
 from torch import nn
 

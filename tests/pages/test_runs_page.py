@@ -21,6 +21,8 @@ from multirate_core.store.queue import take_turn
 from pages.components.plots import curves
 from pages.components.state import field_key, table_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
