@@ -66,6 +66,7 @@ class DataConfig:
         num_classes: size of the new head; None takes the data's own number of classes, a larger one is allowed.
         train_images: use only so many training images or texts, drawn per class by the race's first seed; None takes
             all.
+        test_images: test on only so many, drawn per class by the race's first seed; None takes all.
         bad_images: "refuse" stops at the first unreadable image or row of a table, "skip" leaves it out and says so.
         download: fetch the files if they are missing.
         max_tokens: texts are cut after so many tokens; None takes 128, or the network's own limit if that is lower.
@@ -83,6 +84,7 @@ class DataConfig:
     image_size: int | None = None
     num_classes: int | None = None
     train_images: int | None = None
+    test_images: int | None = None
     bad_images: BadImages = "refuse"
     download: bool = False
     max_tokens: int | None = None
@@ -97,6 +99,7 @@ class DataConfig:
             "image_size": (8, 1024),
             "num_classes": (2, 100_000),
             "train_images": (2, 10**9),
+            "test_images": (2, 10**9),
             "max_tokens": (4, 8192),
         }
         for name, (low, high) in limits.items():

@@ -46,9 +46,10 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
     yield "--source", config.model.source or None, base.model.source or None
     yield "--data", config.data.name, base.data.name
     yield "--data-path", config.data.path, data.path
-    yield "--train-images", config.data.train_images or 0, data.train_images or 0
+    for name in ("train_images", "test_images"):
+        yield f"--{name.replace('_', '-')}", getattr(config.data, name) or 0, getattr(data, name) or 0
     for name in DATA_OPTIONS:
-        if name != "train_images":
+        if name not in ("train_images", "test_images"):
             yield f"--{name.replace('_', '-')}", getattr(config.data, name), getattr(data, name)
     yield "--base", config.recipe.base, base.recipe.base
     usual = base.recipe_for(config.recipe.base)

@@ -16,8 +16,8 @@ PROGRAM = "python -m multirate_core"
 
 # Fields of DataConfig that have an option of the same name with a value; the path and the download are beside them.
 DATA_OPTIONS = (
-    *("image_size", "num_classes", "train_images", "bad_images", "max_tokens", "text_column", "label_column"),
-    *("split", "validation_share", "augment"),
+    *("image_size", "num_classes", "train_images", "test_images", "bad_images", "max_tokens"),
+    *("text_column", "label_column", "split", "validation_share", "augment"),
 )
 # Fields of Recipe that have an option of the same name with a value; the base rule and the flags are beside them.
 RECIPE_OPTIONS = (
@@ -106,6 +106,7 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--image-size", type=int, metavar="PIXELS", help="edge to which images are resized")
     group.add_argument("--num-classes", type=int, metavar="N", help="size of the head; default: the data's classes")
     group.add_argument("--train-images", type=int, metavar="N", help="use only so many images or texts; 0 takes all")
+    group.add_argument("--test-images", type=int, metavar="N", help="test on only so many; 0 takes all")
     group.add_argument("--bad-images", metavar="WHAT", help="refuse (default) or skip unreadable images and rows")
     group.add_argument("--max-tokens", type=int, metavar="N", help="texts are cut after so many; default 128")
     group.add_argument("--text-column", metavar="NAME", help="of a table; default: found")

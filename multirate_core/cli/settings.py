@@ -82,8 +82,9 @@ def data_config(options: Namespace, chosen: RacePreset) -> DataConfig:
     """Return the data: the preset's unless told otherwise."""
     base = chosen.data if options.data in (None, chosen.data.name) else DataConfig(options.data)
     given = _given(options, path="data_path", **{name: name for name in DATA_OPTIONS})
-    if given.get("train_images") == 0:  # all of them, where the preset takes fewer
-        given["train_images"] = None
+    for name in ("train_images", "test_images"):
+        if given.get(name) == 0:  # all of them, where the preset takes fewer
+            given[name] = None
     if "path" in given:
         given["path"] = _full_path(given["path"])
     return replace(base, **given, download=options.download or base.download)

@@ -66,6 +66,8 @@ def data_shape(config: DataConfig, model: ModelInfo | None) -> DataShape:
     known = len(names) or info.num_classes or 0
     if config.train_images is not None and train:
         train = min(train, config.train_images)
+    if config.test_images is not None and test:
+        test = min(test, config.test_images)
     return DataShape(require_num_classes(config, known), shape, names, train, test)
 
 

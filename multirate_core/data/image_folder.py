@@ -58,10 +58,12 @@ def load_listing(
 ) -> DataSplit:
     """Decode the images of a listing; arguments and errors as in `registry.load`."""
     train = [listing.train[i] for i in limited_rows([label for _, label in listing.train], config.train_images, seed)]
-    rows = (*train, *listing.test)
+    tested = limited_rows([label for _, label in listing.test], config.test_images, seed, "test_images")
+    test = [listing.test[i] for i in tested]
+    rows = (*train, *test)
     images, bad, notes = _decoded([path for path, _ in rows], image_size, channels, config, say)
     train_labels = _readable_labels(train, bad, listing.class_names)
-    test_labels = _readable_labels(listing.test, bad, listing.class_names)
+    test_labels = _readable_labels(test, bad, listing.class_names)
     count = len(train_labels)
     notes = (*listing.notes, *notes, *_bad_note(bad))
     return DataSplit(images[:count], train_labels, images[count:], test_labels, listing.class_names, notes)

@@ -61,10 +61,13 @@ def preview(config: DataConfig, model: ModelConfig) -> DataPreview:
         found = _look(info, config, model)
     except OSError as error:
         raise DataError(f"{error.filename or config.name} cannot be read: {error.strerror or error}.") from error
-    if found.train_samples != config.train_images:
-        return found
-    note = f"The settings limit the training part to {found.train_samples:,} {found.holds}."
-    return replace(found, notes=(*found.notes, note))
+    limits = (("training", config.train_images, found.train_samples), ("test", config.test_images, found.test_samples))
+    notes = [
+        f"The settings limit the {part} part to {count:,} {found.holds}."
+        for part, limit, count in limits
+        if limit == count
+    ]
+    return replace(found, notes=(*found.notes, *notes))
 
 
 def _look(info: DataInfo, config: DataConfig, model: ModelConfig) -> DataPreview:

@@ -87,7 +87,7 @@ def look_at_images(info: DataInfo, config: DataConfig) -> DataPreview:
 
 def look_at_folder(info: DataInfo, config: DataConfig) -> DataPreview:
     """Return the preview of an image folder, with its problems in words; DataError if the folder cannot be listed."""
-    rows = _folder_rows(path_of(config), config.train_images)
+    rows = _folder_rows(path_of(config), config)
     both = [*rows.train, *rows.test]
     looked = chosen_rows(len(both))
     marks, bad = _read_marks([both[row][0] for row in looked])
@@ -114,7 +114,7 @@ def look_at_folder(info: DataInfo, config: DataConfig) -> DataPreview:
     )
 
 
-def _folder_rows(folder: Path, train_images: int | None) -> FolderRows:
+def _folder_rows(folder: Path, config: DataConfig) -> FolderRows:
     """List a folder as `folder_scan.list_folder` does, but whatever it holds."""
     require_folder(folder)
     train_folder, test_folders = parts_of(folder)
@@ -129,9 +129,14 @@ def _folder_rows(folder: Path, train_images: int | None) -> FolderRows:
         kept, split_off = split_rows([label for _, label in train], 0)
         train, test = [train[row] for row in kept], [train[row] for row in split_off]
         notes = ("No test folder: a fifth of every class is for testing.",)
-    if train_images is not None and train_images >= len(names):
-        train = [train[row] for row in limited_rows([label for _, label in train], train_images, 0)]
+    train, test = _limited(train, config.train_images, len(names)), _limited(test, config.test_images, len(names))
     return FolderRows(names, train, test, notes)
+
+
+def _limited(rows: list[Row], count: int | None, classes: int) -> list[Row]:
+    if count is None or count < classes:  # too few are refused by the race; here everything is shown
+        return rows
+    return [rows[row] for row in limited_rows([label for _, label in rows], count, 0)]
 
 
 def _read_marks(paths: Sequence[Path]) -> tuple[list[bytes | None], dict[Path, str]]:

@@ -17,8 +17,7 @@ from multirate_core.data.preview_findings import (
     spread_rows,
 )
 from multirate_core.data.preview_form import MOST_SAMPLES, DataPreview, Lengths, Sample
-from multirate_core.data.registry import text_rows
-from multirate_core.data.split import limited_rows
+from multirate_core.data.registry import limited_texts, text_rows
 from multirate_core.data.texts import TextRows
 from multirate_core.errors import DataError, MultirateError
 from multirate_core.models.catalog import model_info
@@ -32,8 +31,8 @@ _LONGEST: Final = 8_192  # tokens up to which a length is told
 def look_at_texts(info: DataInfo, config: DataConfig, model: ModelConfig) -> DataPreview:
     """Return the preview of a text data set; errors as in `registry.load_texts`."""
     rows, bad = _rows(info, config)
-    train = limited_rows(rows.train_labels, config.train_images, 0)
-    texts, labels = [rows.train_texts[row] for row in train], [rows.train_labels[row] for row in train]
+    rows = limited_texts(rows, config, seed=0)
+    texts, labels = rows.train_texts, rows.train_labels
     both = [*texts, *rows.test_texts]
     looked = chosen_rows(len(both))
     duplicates = find_duplicates(

@@ -61,13 +61,20 @@ def load_texts(
     except OSError as error:
         raise DataError(f"{error.filename or config.name} cannot be read: {error.strerror or error}.") from error
     require_num_classes(config, len(rows.class_names))
-    chosen = limited_rows(rows.train_labels, config.train_images, seed)
-    rows = replace(
+    return tokens.tokenized(limited_texts(rows, config, seed), tokenizer, max_tokens, say)
+
+
+def limited_texts(rows: TextRows, config: DataConfig, seed: int) -> TextRows:
+    """Return only so many training and test texts as the configuration asks for; errors as in `limited_rows`."""
+    train = limited_rows(rows.train_labels, config.train_images, seed)
+    test = limited_rows(rows.test_labels, config.test_images, seed, "test_images")
+    return replace(
         rows,
-        train_texts=[rows.train_texts[row] for row in chosen],
-        train_labels=[rows.train_labels[row] for row in chosen],
+        train_texts=[rows.train_texts[row] for row in train],
+        train_labels=[rows.train_labels[row] for row in train],
+        test_texts=[rows.test_texts[row] for row in test],
+        test_labels=[rows.test_labels[row] for row in test],
     )
-    return tokens.tokenized(rows, tokenizer, max_tokens, say)
 
 
 def text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
@@ -117,11 +124,12 @@ def _load_digits(config: DataConfig, seed: int, image_size: int, channels: int) 
     test_count = digits.TEST_COUNT if share is None else round(share * count)
     whole = digits.load_digits_split(seed, image_size, test_count)
     rows = limited_rows(whole.train_labels.tolist(), config.train_images, seed)
+    tested = limited_rows(whole.test_labels.tolist(), config.test_images, seed, "test_images")
     return DataSplit(
         with_channels(whole.train_images[rows], channels),
         whole.train_labels[rows],
-        with_channels(whole.test_images, channels),
-        whole.test_labels,
+        with_channels(whole.test_images[tested], channels),
+        whole.test_labels[tested],
         whole.class_names,
         (f"Handwritten digits of scikit-learn, {test_count} of {count} for testing, split with seed {seed}.",),
     )

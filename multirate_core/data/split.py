@@ -41,13 +41,14 @@ class DataSplit:
     notes: tuple[str, ...]
 
 
-def limited_rows(labels: Sequence[int], count: int | None, seed: int) -> list[int]:
+def limited_rows(labels: Sequence[int], count: int | None, seed: int, setting: str = "train_images") -> list[int]:
     """Choose `count` rows, every class in about its own proportion and with at least one row.
 
     Args:
         labels: one per row.
         count: None, or a number that reaches the number of rows, takes all.
         seed: the same seed gives the same rows.
+        setting: which one asks for them, for the error.
 
     Returns:
         Row numbers in rising order.
@@ -59,7 +60,7 @@ def limited_rows(labels: Sequence[int], count: int | None, seed: int) -> list[in
         return list(range(len(labels)))
     sizes = Counter(labels)
     if count < len(sizes):
-        raise DataError(f"train_images must be at least {len(sizes)}, one per class, got {count}.")
+        raise DataError(f"{setting} must be at least {len(sizes)}, one per class, got {count}.")
     shares = {label: count * size / len(labels) for label, size in sorted(sizes.items())}
     quotas = {label: max(1, int(share)) for label, share in shares.items()}
     by_rest = sorted(shares, key=lambda label: int(shares[label]) - shares[label])  # the largest rest first

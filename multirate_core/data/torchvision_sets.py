@@ -92,13 +92,14 @@ def _sized_split(
     raw: RawSplit, info: DataInfo, config: DataConfig, seed: int, image_size: int, channels: int
 ) -> DataSplit:
     rows = limited_rows(raw.train_labels.tolist(), config.train_images, seed)
-    require_memory(len(rows) + len(raw.test_labels), channels, image_size)
+    tested = limited_rows(raw.test_labels.tolist(), config.test_images, seed, "test_images")
+    require_memory(len(rows) + len(tested), channels, image_size)
     names = info.class_names or raw.class_names or tuple(str(label) for label in range(info.num_classes or 0))
     return DataSplit(
         _sized(raw.train_images[rows], image_size, channels),
         raw.train_labels[rows],
-        _sized(raw.test_images, image_size, channels),
-        raw.test_labels,
+        _sized(raw.test_images[tested], image_size, channels),
+        raw.test_labels[tested],
         names,
         raw.notes,
     )

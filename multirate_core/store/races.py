@@ -197,8 +197,9 @@ def likeness(config: RaceConfig, candidates: Sequence[str]) -> str:
     arms = [
         (arm.kind, [group.period for group in arm.partition.groups] if arm.partition else []) for arm in config.arms
     ]
-    data = (config.data.name, config.data.path, config.data.image_size, config.data.train_images)
+    data = config.data
+    data_key = (data.name, data.path, data.image_size, data.train_images, data.test_images)
     model = config.model.name + config.model.source
     unit = "seconds" if config.budget.epochs is None else "epochs"
     device = candidates[0].partition(":")[0]
-    return f"{unit} {json.dumps([device, config.threads, model, data, config.recipe.batch_size, arms])}"
+    return f"{unit} {json.dumps([device, config.threads, model, data_key, config.recipe.batch_size, arms])}"

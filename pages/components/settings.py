@@ -62,6 +62,7 @@ class Settings:
     image_size: int = 0
     num_classes: int = 0
     train_images: int = _DEFAULT.data.train_images or 0
+    test_images: int = _DEFAULT.data.test_images or 0
     bad_images: str = "refuse"
     max_tokens: int = 0
     text_column: str = ""
@@ -102,6 +103,7 @@ class Settings:
 LABELS = {
     "image_size": "Image edge in pixels",
     "train_images": "Training samples",
+    "test_images": "Test samples",
     "num_classes": "Classes of the head",
     "max_tokens": "Tokens per text",
     "split": "Test part",
@@ -136,7 +138,8 @@ def advice(model: str, data: str, base: str) -> dict[str, Any]:
     known = usual_preset(model, data) or _USUAL
     recipe = _of_recipe(known.recipe_for(base))  # type: ignore[arg-type]  # Recipe checks it
     del recipe["base"], recipe["nesterov"]  # what was chosen, and what the page keeps for SGD
-    return {**recipe, "epochs": known.budget.epochs or 1, "train_images": known.data.train_images or 0}
+    limits = {"train_images": known.data.train_images or 0, "test_images": known.data.test_images or 0}
+    return {**recipe, "epochs": known.budget.epochs or 1, **limits}
 
 
 def _of_recipe(recipe: Recipe) -> dict[str, Any]:
@@ -210,6 +213,7 @@ def from_race(config: RaceConfig) -> Settings:
         image_size=config.data.image_size or 0,
         num_classes=config.data.num_classes or 0,
         train_images=config.data.train_images or 0,
+        test_images=config.data.test_images or 0,
         bad_images=config.data.bad_images,
         max_tokens=config.data.max_tokens or 0,
         text_column=config.data.text_column or "",
@@ -248,6 +252,7 @@ def data_config(settings: Settings) -> DataConfig:
         image_size=settings.image_size or None if info.holds == "images" else None,
         num_classes=settings.num_classes or None,
         train_images=settings.train_images or None,
+        test_images=settings.test_images or None,
         bad_images=settings.bad_images,  # type: ignore[arg-type]  # DataConfig checks it
         download=settings.download and info.downloads,
         max_tokens=settings.max_tokens or None if info.holds == "texts" else None,

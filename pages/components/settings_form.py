@@ -174,6 +174,7 @@ def _weights_and_data() -> None:
     else:
         _number("max_tokens", 8.0, "Longer texts are cut.", zero="128 at most")
     _number("train_images", 100.0, zero="all")
+    _number("test_images", 100.0, zero="all")
     _number("num_classes", 1.0, zero="the data's own")
     with st.popover("Test part", width="stretch"):
         _segmented(LABELS["split"], "split", SPLITS, SPLIT_TITLES, SPLIT_HELP)

@@ -65,6 +65,7 @@ LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "image_size": ("px", int),
     "num_classes": ("nc", int),
     "train_images": ("nt", int),
+    "test_images": ("nv", int),
     "bad_images": ("bad", _choice("refuse", "skip")),
     "max_tokens": ("mt", int),
     "text_column": ("tc", str),

@@ -106,6 +106,21 @@ def test_a_limit_keeps_the_proportion_of_the_classes(config: DataConfig) -> None
     assert (limited - expected).abs().max() < 1 + 1e-6
 
 
+def test_the_test_part_is_limited_in_the_same_way_and_leaves_the_training_part_alone(config: DataConfig) -> None:
+    whole = read(config)
+    count = max(len(whole.class_names), len(whole.test_labels) // 2)
+    found, shape = read(limited := dataclasses.replace(config, test_images=count)), data_shape(config, None)
+    expected = whole.test_labels.bincount() * count / len(whole.test_labels)
+    assert len(found.test_images) == len(found.test_labels) == count
+    assert (found.test_labels.bincount() - expected).abs().max() < 1 + 1e-6
+    assert counted(found.test_images) <= counted(whole.test_images)
+    assert torch.equal(found.train_images, whole.train_images)
+    assert data_shape(limited, None).test_images == min(count, shape.test_images)
+    if len(whole.class_names) > 2:
+        with pytest.raises(DataError, match="test_images must be at least"):
+            read(dataclasses.replace(config, test_images=2))
+
+
 def test_grey_and_colour_hold_the_same_pictures(config: DataConfig) -> None:
     grey, colour = read(config, channels=1).train_images, read(config, channels=3).train_images
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)

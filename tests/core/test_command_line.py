@@ -140,6 +140,7 @@ def races(draw: st.DrawFn) -> RaceConfig:
         data=DataConfig(
             "digits",
             train_images=draw(FEWER_IMAGES),
+            test_images=draw(FEWER_IMAGES),
             bad_images=draw(st.sampled_from(["refuse", "skip"])),
             augment=draw(st.sampled_from(["none", "flip", "crop_flip"])),
             **draw(SPLITS),

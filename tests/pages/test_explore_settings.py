@@ -35,6 +35,7 @@ MARKUP = "<img src=x onerror=alert(1)>"
 EXTREME = Settings(
     weights="none",
     train_images=10**9,
+    test_images=10**9,
     budget="seconds",
     epochs=100_000,
     seconds=0.001,
@@ -119,6 +120,7 @@ def test_no_arm_chosen_is_said_and_no_race_can_start() -> None:
         ("momentum", 1.0, "Momentum must be"),
         ("image_size", 3, "Image edge in pixels must be"),
         ("train_images", 1, "Training samples must be a whole number from 2 to"),
+        ("test_images", 1, "Test samples must be a whole number from 2 to"),
         ("epochs", 0, "Epochs must be a whole number from 1 to"),
         ("epochs", 1.5, "got 1.5"),
         ("epochs", 9e99, "Epochs must be"),
