@@ -16,6 +16,7 @@ NAMES = (
     "recording",
     "digits",
     "real_input",
+    "real_pairs",
     "step_time",
     "memory",
     "ddp_bytes",

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import RESULTS, ROOT
 from benchmarks.__main__ import NAMES
+from benchmarks.report_pairs import pair_lines
 
 DOCUMENT = ROOT / "docs" / "measurements.md"
 QUIET_CORES = 0.25  # what other processes may use before and after, for a result to count
@@ -20,6 +21,7 @@ TITLES = {
     "recording": "Recording and answering during a race",
     "digits": "The digits preset",
     "real_input": "Real input beyond the default",
+    "real_pairs": "Real weights on real data",
     "step_time": "Step times",
     "memory": "Memory",
     "ddp_bytes": "Data-parallel training",
@@ -82,6 +84,8 @@ def _section(name: str, record: Record | None) -> Iterator[str]:
         yield from _checks(record["checks"])
     if record["answers"]:
         yield from _answers(record["answers"])
+    if "pairs" in record["details"]:
+        yield from pair_lines(record["details"]["pairs"])
     if "commands" in record["settings"]:
         yield from ["```sh", *record["settings"]["commands"], "```", ""]
     yield _surroundings(record)

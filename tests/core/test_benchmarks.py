@@ -15,6 +15,7 @@ from benchmarks import surroundings as surroundings_module
 from benchmarks.__main__ import NAMES
 from benchmarks.figures import Check, Figure, Result, Target
 from benchmarks.made_up_race import K, MadeUpRace, made_up_config
+from benchmarks.report_pairs import pair_lines
 from benchmarks.run import complete, fresh_home, keep
 from benchmarks.surroundings import surroundings
 from benchmarks.timed_server import timed_fragment
@@ -108,6 +109,32 @@ def test_the_report_shows_value_spread_target_and_what_was_missed() -> None:
 def test_the_report_gives_all_three_answers_and_says_which_target_was_never_reached() -> None:
     text = report.render({"start": record()})
     assert "| Digits | 1.99× | 90.0%: 1.25×; 98.0%: never | after 12.3 s: SGD 97.5%, multirate 98.1% |" in text
+
+
+def test_the_table_of_pairs_has_every_seed_and_names_the_rows_in_which_multirate_is_behind() -> None:
+    sgd = {"arm": "sgd", "seconds": [8.0, 9.0], "accuracy": [0.9, 0.92], "to_target": [], "equal_seconds": None}
+    head = {"arm": "head", "seconds": [4.0, 4.5], "accuracy": [0.9, 0.899], "to_target": [(0.8, 1.6), (0.91, 1.2)]}
+    block = {"arm": "last block + head", "seconds": [5.0, 5.0], "accuracy": [0.91, 0.91], "to_target": [(0.91, None)]}
+    arms = [
+        {**sgd, "time_ratio": [1.0, 1.0], "loading_share": 0.012},
+        {**head, "time_ratio": [0.5, 0.5], "loading_share": 0.034, "equal_seconds": (4.25, 0.85, 0.8995)},
+        {**block, "time_ratio": [0.625, 0.56], "loading_share": 0.02, "equal_seconds": (5.0, 0.93, 0.91)},
+    ]
+    pair = {"title": "A net, a set", "lr": 0.0033333, "steps": 62, "arms": arms}
+    lines = list(pair_lines({"a_net": pair}))
+    assert (
+        "| **A net, a set**: 0.0033, 62 | all (SGD) | 1 (8.0, 9.0 s) |  |  | **91.0** (90.0, 92.0) |  |  | 1.2% |"
+        in lines
+    )
+    assert "| 80.0: 1.60×; 91.0: 1.20× | 4.2 s: 85.0%, 90.0% | 3.4% |" in lines[3]
+    assert lines[-4:-1] == [
+        "- After equal epochs multirate was less accurate than SGD by a point or more in 1 of 2 rows: "
+        "A net, a set (head).",
+        "- After equal seconds multirate was less accurate than SGD by a point or more in 1 of 2 rows: "
+        "A net, a set (last block + head).",
+        "- To SGD's best accuracy multirate was slower than SGD, or never there at some seed, in 1 of 2 rows: "
+        "A net, a set (last block + head).",
+    ]
 
 
 @pytest.mark.parametrize("when", ["others_cores", "others_cores_after"])
