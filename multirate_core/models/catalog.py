@@ -146,7 +146,11 @@ _FAMILIES: Final = {
 }  # fmt: skip
 
 # name, title, parameters in millions. Made here, without weights: see `cifar_resnets`.
-_CIFAR_RESNETS: Final = (("resnet20", "ResNet-20", 0.27), ("resnet32", "ResNet-32", 0.46), ("resnet56", "ResNet-56", 0.85))
+_CIFAR_RESNETS: Final = (
+    ("resnet20", "ResNet-20", 0.27),
+    ("resnet32", "ResNet-32", 0.46),
+    ("resnet56", "ResNet-56", 0.85),
+)
 
 # name, title, name on the hub, size in words. Any other one, and any local folder, goes by "hugging_face".
 _HUGGING_FACE: Final = (

@@ -238,6 +238,8 @@ BAD = {
     "--data folder --data-path /no/such/folder": "/no/such/folder",
     "--data folder --data-path '~no_such_user/x'": "~no_such_user/x",
     "--weights '~no_such_user/x.pth'": "~no_such_user/x.pth",
+    "--model resnet20": "resnet20 has no pretrained weights",
+    "--model resnet56 --weights pretrained": "Use 'none'",
     "--inline --background": "only one",
     "--no-such-option": "--no-such-option",
 }
