@@ -93,7 +93,7 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
         "--preset", default=DEFAULT, metavar="NAME", help=f"recipe to start from: {', '.join(RACE_PRESETS)}"
     )
     group.add_argument(
-        "--model", metavar="NAME", help="glyph_net, doc_net, a torchvision model, distilbert, …, timm, or own"
+        "--model", metavar="NAME", help="glyph_net, doc_net, resnet20, a torchvision model, distilbert, …, timm, or own"
     )
     group.add_argument(
         "--source", metavar="WHERE", help="folder or hub name; name in timm; FILE.py:FUNCTION of your own"

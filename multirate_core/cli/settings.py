@@ -30,7 +30,7 @@ from multirate_core.data.catalog import data_shape
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
-from multirate_core.models.catalog import OWN_NAME, model_info, source_of
+from multirate_core.models.catalog import OWN_NAME, model_info, require_weights, source_of
 from multirate_core.models.own_sources import absolute_source, as_raced
 from multirate_core.partition import files, preset, resolve, to_spec
 from multirate_core.partition.phases import read_phases
@@ -60,6 +60,7 @@ def race_config(options: Namespace) -> RaceConfig:
         execution=_execution(options),
         metric=options.metric or "accuracy",
     )
+    require_weights(model_info(config.model.name), config.model.weights)
     _require_use(options, kinds)
     spec = _partition(options, chosen, layer_tree(config.model, config.data))
     return replace(config, arms=tuple(_arm(kind, spec, not options.no_drift) for kind in kinds))

@@ -18,6 +18,7 @@ OFFLINE_NAME: Final = "glyph_net"
 OFFLINE_TEXT_NAME: Final = "doc_net"
 OWN_NAME: Final = "own"
 SHIPPED_FAMILY: Final = "Ships with this project"
+CIFAR_FAMILY: Final = "ResNet for CIFAR"
 
 Takes = Literal["images", "texts"]
 Maker = Literal["shipped", "torchvision", "hugging_face", "timm", "own"]
@@ -39,7 +40,7 @@ class ModelInfo:
         smallest_size: the smallest edge in pixels that it can be trained on.
         fixed_size: it takes images of exactly `image_size`.
         takes: what it is trained on.
-        maker: which library makes it, or "own" for the user's own code.
+        maker: which library makes it: "shipped" is this project's own code, "own" the user's.
         hub: its source where that is known: a name on Hugging Face's hub, or code that is listed under this name; ""
             where the user has to name one.
         most_tokens: of a text network: the longest text that it takes.
@@ -144,6 +145,13 @@ _FAMILIES: Final = {
     "inception": ("Inception", 75, False, (("inception_v3", "Inception V3", 299, 27.2, 104),)),
 }  # fmt: skip
 
+# name, title, parameters in millions. Made here, without weights: see `cifar_resnets`.
+_CIFAR_RESNETS: Final = (
+    ("resnet20", "ResNet-20", 0.27),
+    ("resnet32", "ResNet-32", 0.46),
+    ("resnet56", "ResNet-56", 0.85),
+)
+
 # name, title, name on the hub, size in words. Any other one, and any local folder, goes by "hugging_face".
 _HUGGING_FACE: Final = (
     ("distilbert", "DistilBERT", "distilbert/distilbert-base-uncased", "67 M parameters, 268 MB to download"),
@@ -200,6 +208,21 @@ def source_of(info: ModelInfo, source: str) -> str:
     return found
 
 
+def require_weights(info: ModelInfo, weights: str) -> None:
+    """Raise ModelError for pretrained weights of a network that has none; own code returns what it likes.
+
+    Args:
+        info: of the network.
+        weights: as in `ModelConfig`.
+    """
+    if weights == "pretrained" and not info.pretrained and info.maker != "own":
+        raise ModelError(
+            f"{info.name} has no pretrained weights that ship with this project or can be downloaded, got weights "
+            "'pretrained'. Use 'none' (random weights), or the path of a local state dict (.pth, .pt, .th or "
+            ".safetensors)."
+        )
+
+
 def require_image_size(info: ModelInfo, image_size: int) -> None:
     """Raise ModelError unless the network can be trained on images with an edge of `image_size` pixels."""
     if info.fixed_size and image_size != info.image_size:
@@ -243,6 +266,11 @@ def _text_model(
     )
 
 
+def _cifar_resnet(name: str, title: str, millions: float) -> ModelInfo:
+    note = f"{millions:g} M parameters, for images of 32 pixels; random weights, or your own state dict from a file."
+    return ModelInfo(name, title, CIFAR_FAMILY, 32, 3, False, False, note, maker="shipped")
+
+
 def _timm() -> ModelInfo:
     note = "Any network for images that timm knows, by its name there; needs the package timm."
     return ModelInfo("timm", "Another from timm", "timm", 0, 3, False, True, note, maker="timm")
@@ -255,6 +283,7 @@ def _own() -> ModelInfo:
 
 def _catalog() -> dict[str, ModelInfo]:
     rows = {OFFLINE_NAME: _offline(), OFFLINE_TEXT_NAME: _offline_text()}
+    rows |= {member[0]: _cifar_resnet(*member) for member in _CIFAR_RESNETS}
     for family, smallest, fixed, members in _FAMILIES.values():
         for name, title, size, millions, megabytes in members:
             note = f"{millions:g} M parameters; pretrained weights: {megabytes} MB to download."

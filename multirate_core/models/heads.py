@@ -6,8 +6,8 @@ from torch import nn
 
 from multirate_core.errors import ModelError
 
-# Where torchvision's families keep it, the most specific path first.
-_PLACES = ("heads.head", "fc", "head", "classifier")
+# Where the catalog's families keep it, the most specific path first.
+_PLACES = ("heads.head", "fc", "head", "classifier", "linear")
 
 
 def head_path(model: nn.Module) -> str:

@@ -16,11 +16,13 @@ from multirate_core.config import ModelConfig
 from multirate_core.errors import ModelError
 from multirate_core.models import heads
 from multirate_core.models.catalog import (
+    CIFAR_FAMILY,
     OFFLINE_NAME,
     OFFLINE_TEXT_NAME,
     ModelInfo,
     model_info,
     require_image_size,
+    require_weights,
     source_of,
 )
 from multirate_core.models.forward_check import require_scores
@@ -58,12 +60,14 @@ def build(config: ModelConfig, num_classes: int, input_shape: tuple[int, ...]) -
         input_shape: of one sample, as `sample_shape` tells it: (C, H, W) of an image, (L,) of a text.
 
     Raises:
-        ModelError: unknown name, wrong number of channels, or images that the network cannot take.
+        ModelError: unknown name, wrong number of channels, images that the network cannot take, or pretrained weights
+            of a network that has none.
         WeightsError: the weights cannot be read or do not fit.
         DownloadError: the weights have to be downloaded and the network does not give them.
     """
     info = model_info(config.name)
     source = source_of(info, config.source)
+    require_weights(info, config.weights)
     if info.takes == "images":
         require_image_size(info, input_shape[-1])
     module, head, notes = _made(config, source, num_classes, input_shape)
@@ -172,6 +176,10 @@ def _shipped_model(info: ModelInfo, num_classes: int) -> nn.Module:
         from multirate_core.models import doc_net
 
         return doc_net.build(num_classes)
+    if info.family == CIFAR_FAMILY:
+        from multirate_core.models import cifar_resnets
+
+        return cifar_resnets.build(info.name, num_classes)
     from multirate_core.models import glyph_net
 
     return glyph_net.build(num_classes, info.channels)
@@ -195,6 +203,10 @@ def _normalisation(
         from multirate_core.models import timm_models
 
         return timm_models.normalisation(source)
+    if info.family == CIFAR_FAMILY:
+        from multirate_core.models import cifar_resnets
+
+        return cifar_resnets.MEAN, cifar_resnets.STD
     if info.name == OFFLINE_NAME:
         from multirate_core.models import glyph_net
 

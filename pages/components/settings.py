@@ -26,7 +26,7 @@ from multirate_core.config import (
 )
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError
-from multirate_core.models.catalog import OWN_NAME
+from multirate_core.models.catalog import OWN_NAME, require_weights
 from multirate_core.models.own_sources import as_raced, choices, chosen_name
 from multirate_core.presets import DEFAULT, RACE_PRESETS, RacePreset, usual_preset
 
@@ -138,6 +138,8 @@ def advice(model: str, data: str, base: str) -> dict[str, Any]:
     known = usual_preset(model, data) or _USUAL
     recipe = _of_recipe(known.recipe_for(base))  # type: ignore[arg-type]  # Recipe checks it
     del recipe["base"], recipe["nesterov"]  # what was chosen, and what the page keeps for SGD
+    info = choices()[model]
+    recipe["weights"] = "pretrained" if info.pretrained or info.maker == "own" else "none"
     limits = {"train_images": known.data.train_images or 0, "test_images": known.data.test_images or 0}
     return {**recipe, "epochs": known.budget.epochs or 1, **limits}
 
@@ -167,6 +169,7 @@ def race_config(settings: Settings, board: PartitionSpec, pinned: Mapping[str, P
 
     Raises:
         ConfigError: a value is out of range, no arm is chosen, or the weights file is not named.
+        ModelError: pretrained weights of a network that has none.
     """
     arms = [ArmConfig(kind, kind, None if kind == "sgd" else board, settings.drift) for kind in settings.arms]
     arms += [ArmConfig(name, "multirate", spec, settings.drift) for name, spec in pinned.items()]
@@ -174,6 +177,7 @@ def race_config(settings: Settings, board: PartitionSpec, pinned: Mapping[str, P
         raise ConfigError("a race needs at least one arm, got none. Choose one under More settings.")
     if settings.weights == "file" and not settings.weights_path:
         raise ConfigError("the weights are to come from a file, but none is named. Type its path under More settings.")
+    require_weights(choices()[settings.model], settings.weights)
     return _config(settings, tuple(arms))
 
 

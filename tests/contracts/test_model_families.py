@@ -9,7 +9,7 @@ from torch import nn
 from multirate_core.config import ModelConfig
 from multirate_core.data.catalog import usual_shape
 from multirate_core.errors import ModelError
-from multirate_core.models.catalog import MODELS, OFFLINE_NAME, model_info
+from multirate_core.models.catalog import CIFAR_FAMILY, MODELS, OFFLINE_NAME, model_info
 from multirate_core.models.registry import build, build_skeleton
 
 pytestmark = pytest.mark.slow
@@ -39,6 +39,9 @@ HEADS = {
     "alexnet": "classifier.6",
     "googlenet": "fc",
     "inception_v3": "fc",
+    "resnet20": "linear",
+    "resnet32": "linear",
+    "resnet56": "linear",
 }
 NUM_CLASSES = 7
 
@@ -57,7 +60,7 @@ def scores_shape(model: nn.Module, channels: int, image_size: int) -> tuple[int,
 
 def test_every_family_is_in_this_suite() -> None:
     assert {MODELS[name].family for name in HEADS} == {
-        info.family for info in MODELS.values() if info.maker == "torchvision"
+        info.family for info in MODELS.values() if info.maker == "torchvision" or info.family == CIFAR_FAMILY
     }
 
 
@@ -83,7 +86,7 @@ def test_one_pixel_less_than_the_smallest_size_is_too_small(name: str) -> None:
         build(ModelConfig(name, "none"), NUM_CLASSES, (info.channels, info.smallest_size - 1, info.smallest_size - 1))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet20", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
 def test_a_built_network_trains_on_real_numbers(name: str) -> None:
     torch.manual_seed(0)
     built = build(ModelConfig(name, "none"), NUM_CLASSES, (3, 32, 32))

@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from multirate_core.lean import Lean, make_lean
+from multirate_core.models import cifar_resnets
 from multirate_core.optim import MultirateSGD
 
 torch.set_num_threads(1)
@@ -186,6 +187,7 @@ CASES = (
     Case("vit", tiny_vit, (3, 32, 32)),
     Case("mobilenet_v2", lambda: torchvision.models.mobilenet_v2(num_classes=CLASSES, width_mult=0.25), (3, 32, 32)),
     Case("resnet18", lambda: torchvision.models.resnet18(num_classes=CLASSES, width_per_group=64), (3, 32, 32)),
+    Case("resnet20", lambda: cifar_resnets.build("resnet20", CLASSES), (3, 32, 32)),
     Case("densenet", lambda: torchvision.models.DenseNet(4, (2, 2, 2), 8, num_classes=CLASSES), (3, 32, 32)),
 )
 

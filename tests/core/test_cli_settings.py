@@ -16,7 +16,7 @@ from multirate_core.cli.parser import make_parser
 from multirate_core.cli.program import main
 from multirate_core.cli.settings import race_config
 from multirate_core.config import Budget, Execution, GroupSpec, PartitionSpec, RaceConfig, Recipe, Rule
-from multirate_core.errors import ConfigError
+from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers import describe
 from multirate_core.partition import files
 from multirate_core.presets import RACE_PRESETS
@@ -238,6 +238,8 @@ BAD = {
     "--data folder --data-path /no/such/folder": "/no/such/folder",
     "--data folder --data-path '~no_such_user/x'": "~no_such_user/x",
     "--weights '~no_such_user/x.pth'": "~no_such_user/x.pth",
+    "--model resnet20": "resnet20 has no pretrained weights",
+    "--model resnet56 --weights pretrained": "Use 'none'",
     "--inline --background": "only one",
     "--no-such-option": "--no-such-option",
 }
@@ -254,6 +256,12 @@ def test_bad_input_gets_exit_code_2_and_one_line(words: str, capsys: pytest.Capt
     assert len(err.splitlines()) == 1
     assert err.startswith("error: ")
     assert BAD[words] in err
+
+
+def test_weights_that_a_network_does_not_have_are_refused_before_a_worker_or_a_layer_tree_is_made() -> None:
+    for words in ("--model resnet20", "--model resnet56 --weights pretrained"):
+        with pytest.raises(ModelError, match="has no pretrained weights"):
+            config_of(words)
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_a_pattern_that_looks_like_an_option_stays_a_pattern(pattern: str) -> No
 
 
 @pytest.mark.parametrize("data", DATASETS)
-@pytest.mark.parametrize("model", ["glyph_net", "resnet18", "squeezenet1_1", "vit_b_16"])
+@pytest.mark.parametrize("model", ["glyph_net", "resnet20", "resnet18", "squeezenet1_1", "vit_b_16"])
 def test_every_pair_of_model_and_data_is_named_as_it_is(model: str, data: str) -> None:
     assert model in MODELS
     for weights in ("pretrained", "none"):

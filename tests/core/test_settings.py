@@ -12,7 +12,7 @@ from plot_races import partition
 
 from multirate_core.config import ArmConfig, Budget, Execution, ModelConfig, RaceConfig, Recipe
 from multirate_core.data.catalog import DATASETS
-from multirate_core.errors import ConfigError
+from multirate_core.errors import ConfigError, ModelError
 from multirate_core.metrics import METRICS
 from multirate_core.models.own_sources import choices
 from multirate_core.presets import RACE_PRESETS
@@ -121,9 +121,13 @@ def test_a_race_gives_settings_back_that_make_an_equal_race(one: Settings) -> No
     one = dataclasses.replace(one, arms=one.arms or ("multirate",))
     try:
         config = race_config(one, BOARD, {})
-    except ConfigError as error:  # the only settings of a valid link that make no race
+    except ConfigError as error:  # the only settings of a valid link that make no race, and those just below
         assert (one.weights, one.weights_path) == ("file", "")
         assert "Type its path" in str(error)
+        return
+    except ModelError as error:
+        assert one.weights == "pretrained" and not choices()[one.model].pretrained
+        assert "no pretrained weights" in str(error)
         return
     assert race_config(from_race(config), BOARD, {}) == config
     assert from_link(to_link(from_race(config))) == (from_race(config), [])
@@ -287,6 +291,14 @@ def test_the_usual_recipe_is_that_of_the_preset_or_a_gentle_one() -> None:
     assert (found["lr"], found["epochs"], found["train_images"]) == (0.005, 3, 0)
     for model, data, lr in (("glyph_net", "digits", 0.001), ("vit_b_16", "cifar100", 0.0001)):
         assert advice(model, data, "adamw")["lr"] == lr
+
+
+def test_weights_that_a_network_does_not_have_are_refused_and_not_advised() -> None:
+    with pytest.raises(ModelError, match="resnet20 has no pretrained weights"):
+        race_config(Settings(model="resnet20"), BOARD, {})
+    assert race_config(Settings(model="resnet20", weights="none"), BOARD, {}).model == ModelConfig("resnet20", "none")
+    assert advice("resnet20", "digits", "sgd")["weights"] == "none"
+    assert advice("resnet18", "digits", "sgd")["weights"] == "pretrained"
 
 
 def test_nobody_gets_hours_of_a_papers_recipe_without_asking_for_it() -> None:

@@ -279,3 +279,26 @@ def test_the_same_network_for_other_images_keeps_what_was_sorted_and_another_net
     assert len(parameters(session)) == 62
     assert groups(session)["slow"] == 8
     assert len(parameters(reopened(session))) == 62
+
+
+def test_a_network_without_pretrained_weights_is_offered_with_random_ones() -> None:
+    for model in ("resnet20", "resnet18"):
+        request = {"model": model, "num_classes": 10, "input_shape": (3, 32, 32)}
+        assert describe.main([json.dumps(request)]) == 0  # else the page would start a process
+    session = open_app()
+    session.selectbox(key=field_key("model")).set_value("resnet20").run()
+    assert is_well(session) and not session.error
+    assert address(session)["w"] == ["none"]
+    assert not button(session, "Race").disabled
+    assert in_group(session, "fast") == ["linear.weight", "linear.bias"]
+    session.selectbox(key=field_key("model")).set_value("resnet18").run()
+    assert "w" not in address(session)
+
+
+def test_a_link_to_pretrained_weights_that_do_not_exist_is_said_beside_the_board() -> None:
+    request = {"model": "resnet20", "num_classes": 10, "input_shape": (3, 32, 32)}
+    assert describe.main([json.dumps(request)]) == 0
+    session = open_app(m="resnet20")
+    assert is_well(session)
+    assert "resnet20 has no pretrained weights" in said(session)
+    assert button(session, "Race").disabled
