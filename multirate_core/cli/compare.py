@@ -9,12 +9,17 @@ from argparse import Namespace
 
 from multirate_core import store
 from multirate_core.backends import Backend, Inline, LocalProcess
+from multirate_core.backends.devices import available_devices
 from multirate_core.cli.progress import ProgressLines
 from multirate_core.cli.report import make_report
 from multirate_core.cli.result_text import loading_lines, result_lines
-from multirate_core.cli.settings import race_config
+from multirate_core.cli.settings import layer_tree, race_config
+from multirate_core.config import RaceConfig
+from multirate_core.data.catalog import data_shape
 from multirate_core.errors import ConfigError
 from multirate_core.home import store_path
+from multirate_core.memory.words import outlook, runs_on_gpu
+from multirate_core.models.catalog import model_info
 from multirate_core.store import RaceRow
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -32,6 +37,7 @@ def run(options: Namespace) -> int:
     if options.inline and options.background:
         raise ConfigError("--inline trains in this process and --background leaves it. Give only one of them.")
     config = race_config(options)
+    _say_memory(config)
     backend: Backend = Inline(store_path()) if options.inline else LocalProcess(store_path())
     race_id = backend.submit(config)
     if options.background:
@@ -43,6 +49,17 @@ def run(options: Namespace) -> int:
         race, interrupted = _stop(backend, race_id), True
     code = _finish(race, options.json)
     return INTERRUPTED if interrupted else code
+
+
+def _say_memory(config: RaceConfig) -> None:
+    """Say on stderr what the race needs and what there is; ConfigError if it cannot run at all."""
+    shape = data_shape(config.data, model_info(config.model.name))
+    found = outlook(
+        config, layer_tree(config.model, config.data), shape, runs_on_gpu(config.device, available_devices())
+    )
+    if found.refusal:
+        raise ConfigError(found.refusal)
+    print(found.warning or found.line, file=sys.stderr)
 
 
 def _follow(backend: Backend, race_id: str) -> RaceRow:

@@ -97,7 +97,7 @@ def test_bad_requests_are_refused(fields: tuple) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"version": 2}, {"format": "x"}, {"root": {"kind": "x"}}, {"root": []}, {"input_shape": None}, {"head": 3}],
+    [{"version": 1}, {"format": "x"}, {"root": {"kind": "x"}}, {"root": []}, {"input_shape": None}, {"head": 3}],
 )
 def test_trees_of_other_versions_and_damaged_ones_are_refused(change: dict) -> None:
     read_back = read(SHIPPED)
