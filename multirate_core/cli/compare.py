@@ -18,7 +18,7 @@ from multirate_core.config import RaceConfig
 from multirate_core.data.catalog import data_shape
 from multirate_core.errors import ConfigError
 from multirate_core.home import store_path
-from multirate_core.memory.words import outlook, runs_on_gpu
+from multirate_core.memory.words import Outlook, outlook, runs_on_gpu
 from multirate_core.models.catalog import model_info
 from multirate_core.store import RaceRow
 
@@ -37,9 +37,13 @@ def run(options: Namespace) -> int:
     if options.inline and options.background:
         raise ConfigError("--inline trains in this process and --background leaves it. Give only one of them.")
     config = race_config(options)
-    _say_memory(config)
+    memory = _memory(config)
+    if memory.warning:
+        print(memory.warning, file=sys.stderr)
     backend: Backend = Inline(store_path()) if options.inline else LocalProcess(store_path())
-    race_id = backend.submit(config)
+    race_id = backend.submit(config)  # it refuses a device that this machine has not
+    if not memory.warning:
+        print(memory.line, file=sys.stderr)
     if options.background:
         print(json.dumps({"race": race_id}) if options.json else race_id)
         return DONE
@@ -51,15 +55,14 @@ def run(options: Namespace) -> int:
     return INTERRUPTED if interrupted else code
 
 
-def _say_memory(config: RaceConfig) -> None:
-    """Say on stderr what the race needs and what there is; ConfigError if it cannot run at all."""
+def _memory(config: RaceConfig) -> Outlook:
+    """Return what is to be said about the race's memory; ConfigError if it cannot run at all."""
     shape = data_shape(config.data, model_info(config.model.name))
-    found = outlook(
-        config, layer_tree(config.model, config.data), shape, runs_on_gpu(config.device, available_devices())
-    )
+    gpu = runs_on_gpu(config.device, available_devices())
+    found = outlook(config, layer_tree(config.model, config.data), shape, gpu)
     if found.refusal:
         raise ConfigError(found.refusal)
-    print(found.warning or found.line, file=sys.stderr)
+    return found
 
 
 def _follow(backend: Backend, race_id: str) -> RaceRow:

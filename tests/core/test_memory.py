@@ -220,6 +220,18 @@ def test_a_race_that_cannot_fit_is_bad_input_on_the_command_line(
 
 
 @pytest.mark.slow
+def test_the_command_line_warns_and_races_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "CGROUP", container(tmp_path / "group", 10**8, 0))
+    words = "--preset digits --weights none --train-images 40 --epochs 1 --device cpu --threads 1 --inline"
+    assert main(["compare", *words.split()]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("This race needs about 0.4 GB, and this machine has 0.1 GB free. It needs ")
+    assert "finished" in out
+
+
+@pytest.mark.slow
 def test_a_vision_transformer_of_300_million_parameters_is_estimated_without_its_memory() -> None:
     large = describe.describe(TreeRequest("vit_l_16", 2, (3, 224, 224)))
     parameters = large.root.parameter_count
@@ -243,7 +255,7 @@ def peak_of(*words: str) -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="the peak of one process is asked with wait4")
 def test_the_peak_of_a_real_race_is_near_the_estimate(tmp_path: Path) -> None:
-    folder = draw_folder(tmp_path / "images", {"red": 50, "green": 50}, (96, 96))
+    folder = draw_folder(tmp_path / "images", {"red": 45, "green": 45}, (96, 96))
     data = DataConfig("folder", path=str(folder), image_size=96)
     shape = data_shape(data, model_info("resnet18"))
     network = describe.describe(TreeRequest("resnet18", shape.num_classes, shape.input_shape))
