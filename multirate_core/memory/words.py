@@ -19,12 +19,14 @@ class Outlook:
 
     Args:
         line: how much it needs of what there is.
+        short: the same in fewer words.
         parts: what it is made of.
         warning: what is too big and what would fit, "" if it fits.
         refusal: why it cannot run at all, "" if it may.
     """
 
     line: str
+    short: str
     parts: str
     warning: str = ""
     refusal: str = ""
@@ -42,8 +44,8 @@ def outlook(config: RaceConfig, tree: LayerTree, shape: DataShape, gpu: bool = F
     need = estimate(config, tree, shape)
     if gpu:
         there = on_gpu(need, need.data)
-        line = f"Needs about {gigabytes(there.total)} on the GPU."
-        return Outlook(line, parts_text(there, config), disk_warning(need))
+        amount = f"{gigabytes(there.total)} on the GPU"
+        return Outlook(f"Needs about {amount}.", f"About {amount}", parts_text(there, config), disk_warning(need))
     found = compared(need, _lean(config, tree, shape), config, available_memory(), total_memory(), "this machine")
     return replace(found, warning=" ".join(filter(None, (found.warning, disk_warning(need)))))
 
@@ -89,22 +91,27 @@ def compared(
         total: bytes that there are.
         owner: whose memory it is: "this machine".
     """
-    line, parts = f"Needs about {gigabytes(need.total)} of {gigabytes(free)} free.", parts_text(need, config)
+    amount, parts = gigabytes(need.total), parts_text(need, config)
+    found = Outlook(
+        f"Needs about {amount} of {gigabytes(free)} free.",
+        f"About {amount.removesuffix(' GB')} of {gigabytes(free)} free",
+        parts,
+    )
     lasting = need.weights + need.optimizer_state
     if lasting > total:
         refusal = (
             f"the weights and the optimiser state of {_arms(config)} need {gigabytes(lasting)}, and {owner} has "
             f"{gigabytes(total)} of memory in all. Use a smaller network or fewer arms."
         )
-        return Outlook(line, parts, refusal=refusal)
+        return replace(found, refusal=refusal)
     if need.total <= free:
-        return Outlook(line, parts)
+        return found
     advice = " ".join(_advice(need, lean, config, free))
     text = (
-        f"This race needs about {gigabytes(need.total)}, and {owner} has {gigabytes(free)} free. It needs {parts}. "
+        f"This race needs about {amount}, and {owner} has {gigabytes(free)} free. It needs {parts}. "
         f"{advice} The estimate may be wrong: it can be tried."
     )
-    return Outlook(line, parts, warning=text)
+    return replace(found, warning=text)
 
 
 def parts_text(need: MemoryEstimate, config: RaceConfig) -> str:

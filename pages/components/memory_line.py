@@ -21,7 +21,7 @@ def memory_outlook(config: RaceConfig | None, source: TreeSource) -> Outlook | N
 def memory_line(found: Outlook | None) -> None:
     """Draw the quiet line; what it is made of stands behind its question mark."""
     if found is not None:
-        st.caption(plain(found.line), help=plain(f"About {found.parts}."))
+        st.caption(plain(found.short), help=plain(f"{found.line} {found.parts}."))
 
 
 def memory_notice(found: Outlook | None) -> None:

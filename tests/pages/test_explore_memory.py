@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from multirate_core import machine
 from pages.components.state import field_key
 
-LINE = "Needs about 0.4 GB of "
+LINE = "About 0.4 of "
 
 
 def limited_to(folder: Path, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,13 +23,13 @@ def limited_to(folder: Path, limit: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def memory_lines(session: AppTest) -> list[str]:
-    return [line for line in (read(each.value) for each in session.caption) if line.startswith("Needs about")]
+    return [line for line in (read(each.value) for each in session.caption) if line.startswith("About ")]
 
 
 def test_a_race_that_fits_has_a_quiet_line_at_its_button() -> None:
     session = open_app()
     (line,) = memory_lines(session)
-    assert is_well(session) and line.startswith(LINE) and line.endswith("GB free.")
+    assert is_well(session) and line.startswith(LINE) and line.endswith("GB free")
     assert not button(session, "Race").disabled and "memory" not in said(session)
 
 
