@@ -13,6 +13,7 @@ from pages.components import state
 from pages.components.board.arms_panel import arms_panel, pinned_specs
 from pages.components.board.partition_panel import current_groups, partition_panel, prepare
 from pages.components.board.take_home import take_home
+from pages.components.memory_line import memory_line, memory_notice, memory_outlook
 from pages.components.race.panel import race_panel
 from pages.components.resources import backend
 from pages.components.router import require_router
@@ -45,11 +46,14 @@ def page() -> None:
             partition = config = None
         else:
             partition, config = _board(source, source.tree)
+    memory = memory_outlook(config, source)
     with button:
-        _race_button(config)
+        memory_line(memory)
+        _race_button(None if memory is not None and memory.refusal else config)
     with right:
         race_panel(st.session_state.race)
     with notices:
+        memory_notice(memory)
         _show_problems()
     state.publish(_link(partition, source.tree), st.session_state.pins, st.session_state.race)
 

@@ -17,7 +17,7 @@ LEAVES |= {"network", "recipe"}
 
 # What a part of the core may import beside the leaves; a part is the first name below multirate_core.
 MAY_IMPORT = {
-    "layers": {"models"},
+    "layers": {"models", "lean"},
     "partition": {"layers"},
     "lean": set(),
     "optim": set(),
@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "data": {"models"},
     "arms": {"optim", "partition"},
     "training": {"arms", "data"},
-    "race": {"training", "arms", "data", "lean", "models", "layers", "partition"},
+    "memory": {"data", "models", "layers", "partition"},
+    "race": {"training", "arms", "data", "lean", "memory", "models", "layers", "partition"},
     "verdict": set(),
     "presets": {"data", "models", "partition"},
     "answers": {"store", "verdict"},

@@ -9,12 +9,17 @@ from argparse import Namespace
 
 from multirate_core import store
 from multirate_core.backends import Backend, Inline, LocalProcess
+from multirate_core.backends.devices import available_devices
 from multirate_core.cli.progress import ProgressLines
 from multirate_core.cli.report import make_report
 from multirate_core.cli.result_text import loading_lines, result_lines
-from multirate_core.cli.settings import race_config
+from multirate_core.cli.settings import layer_tree, race_config
+from multirate_core.config import RaceConfig
+from multirate_core.data.catalog import data_shape
 from multirate_core.errors import ConfigError
 from multirate_core.home import store_path
+from multirate_core.memory.words import Outlook, outlook, runs_on_gpu
+from multirate_core.models.catalog import model_info
 from multirate_core.store import RaceRow
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -32,8 +37,13 @@ def run(options: Namespace) -> int:
     if options.inline and options.background:
         raise ConfigError("--inline trains in this process and --background leaves it. Give only one of them.")
     config = race_config(options)
+    memory = _memory(config)
+    if memory.warning:
+        print(memory.warning, file=sys.stderr)
     backend: Backend = Inline(store_path()) if options.inline else LocalProcess(store_path())
-    race_id = backend.submit(config)
+    race_id = backend.submit(config)  # it refuses a device that this machine has not
+    if not memory.warning:
+        print(memory.line, file=sys.stderr)
     if options.background:
         print(json.dumps({"race": race_id}) if options.json else race_id)
         return DONE
@@ -43,6 +53,16 @@ def run(options: Namespace) -> int:
         race, interrupted = _stop(backend, race_id), True
     code = _finish(race, options.json)
     return INTERRUPTED if interrupted else code
+
+
+def _memory(config: RaceConfig) -> Outlook:
+    """Return what is to be said about the race's memory; ConfigError if it cannot run at all."""
+    shape = data_shape(config.data, model_info(config.model.name))
+    gpu = runs_on_gpu(config.device, available_devices())
+    found = outlook(config, layer_tree(config.model, config.data), shape, gpu)
+    if found.refusal:
+        raise ConfigError(found.refusal)
+    return found
 
 
 def _follow(backend: Backend, race_id: str) -> RaceRow:

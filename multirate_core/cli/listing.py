@@ -35,6 +35,9 @@ def print_tree(options: Namespace) -> int:
             print(_row(node, depth))
     if tree.note:
         print(tree.note)
+    if tree.saved is not None:
+        plain, lean = (f"{each / 1e6:,.1f} MB" for each in (tree.saved.per_sample, tree.saved.lean_per_sample))
+        print(f"A training step saves activations of {plain} per sample, with lean memory {lean}.")
     if options.check:
         _print_second_count(tree, model.source)
     return 0

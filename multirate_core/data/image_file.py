@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from multirate_core.data import room
 from multirate_core.errors import DataError
-from multirate_core.home import subfolder
 
-KEPT_FILES: Final = 2  # the newest ones; each may be as large as a disk
-_SPARE: Final = 1.05  # of a file's size must be free on the disk
 _VERSION: Final = 1  # of how images are decoded and kept
 
 Decoded = NDArray[np.uint8] | str
@@ -45,7 +42,7 @@ def images_in_file(
     Raises:
         DataError: the disk has no room; and what `decode` raises.
     """
-    file = subfolder("data") / f"images-{_key(paths, shape, bad_images)}.bytes"
+    file = room.image_folder() / f"images-{_key(paths, shape, bad_images)}.bytes"
     bad = _bad_of(file, len(paths), shape)
     if bad is None:
         _let_go(file.parent)
@@ -82,8 +79,8 @@ def _bad_of(file: Path, count: int, shape: tuple[int, int, int]) -> dict[int, st
 
 
 def _require_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed * _SPARE > free:
+    free = room.disk_room()
+    if needed * room.SPARE > free:
         raise DataError(
             f"the images need {needed / 2**30:.1f} GiB, more than the memory holds, and the disk of {folder} has "
             f"{free / 2**30:.1f} GiB left. Choose a smaller image size, or fewer images with train_images."
@@ -115,8 +112,7 @@ def _let_go(folder: Path) -> None:
     A race that has mapped a file keeps it until it ends.
     """
     with contextlib.suppress(OSError):
-        files = sorted(folder.glob("images-*.bytes"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for old in files[KEPT_FILES - 1 :]:
+        for old in room.image_files(folder)[room.KEPT_FILES - 1 :]:
             old.with_suffix(".json").unlink(missing_ok=True)
             old.unlink(missing_ok=True)
         for draft in folder.glob("images-*.bytes.*.partial"):

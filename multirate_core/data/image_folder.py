@@ -27,7 +27,8 @@ from multirate_core.config import DataConfig
 from multirate_core.data.catalog import path_of
 from multirate_core.data.folder_scan import FolderListing, list_folder
 from multirate_core.data.image_file import Decoded, images_in_file
-from multirate_core.data.split import DataSplit, fits_memory, limited_rows
+from multirate_core.data.room import fits_memory
+from multirate_core.data.split import DataSplit, limited_rows
 from multirate_core.errors import DataError
 from multirate_core.machine import default_threads
 

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from multirate_core.data.folder_scan import rows_by_label
+from multirate_core.data.room import MEMORY_SHARE, fits_memory
 from multirate_core.errors import DataError
+from multirate_core.machine import available_memory
 
-MEMORY_SHARE: Final = 0.6  # of the available memory: what a data set may take
 _CHUNK: Final = 2048  # images that are resized at once, as floating-point numbers
 # Weights of red, green and blue in the brightness (ITU-R BT.601), as in every image library.
 _GREY: Final = (0.299, 0.587, 0.114)
@@ -76,17 +76,11 @@ def limited_rows(labels: Sequence[int], count: int | None, seed: int, setting: s
     return sorted(row for label, quota in quotas.items() for row in shuffled.sample(members[label], quota))
 
 
-def fits_memory(images: int, channels: int, image_size: int) -> bool:
-    """Return whether so many uint8 images take at most MEMORY_SHARE of the available memory."""
-    available: int = psutil.virtual_memory().available
-    return images * channels * image_size**2 <= MEMORY_SHARE * available
-
-
 def require_memory(images: int, channels: int, image_size: int) -> None:
     """Raise DataError if so many uint8 images would take more than MEMORY_SHARE of the available memory."""
     if not fits_memory(images, channels, image_size):
         needed = images * channels * image_size**2
-        available = psutil.virtual_memory().available
+        available = available_memory()
         raise DataError(
             f"{images:,} images of {channels}×{image_size}×{image_size} need {needed / 2**30:.1f} GiB, more than "
             f"{MEMORY_SHARE:.0%} of the {available / 2**30:.1f} GiB that are available. Choose a smaller image size, "

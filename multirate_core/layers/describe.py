@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -104,12 +104,13 @@ def describe(request: TreeRequest) -> LayerTree:
     import torch
 
     from multirate_core.layers.build import layer_tree
+    from multirate_core.layers.saved_bytes import count_saved
     from multirate_core.models.registry import build_skeleton, sample_shape
 
     shape = sample_shape(ModelConfig(request.model, source=request.source), request.input_shape)
     with torch.device("meta"):
         model, head = build_skeleton(request.model, request.num_classes, shape, request.source)
-    return layer_tree(model, shape, request.model, head)
+    return replace(layer_tree(model, shape, request.model, head), saved=count_saved(model, shape))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -65,7 +65,7 @@ def run_dry(model: nn.Module, input_shape: tuple[int, ...]) -> DryRun:
     # A row of numbers is mostly a text, and token ids first spare a large network its copy in memory.
     for attempt in sorted(ATTEMPTS, key=lambda each: each.dtype != torch.int64) if len(input_shape) == 1 else ATTEMPTS:
         try:
-            return _run(_copy_on(attempt.device, model).eval(), input_shape, attempt)
+            return _run(copy_on(attempt.device, model).eval(), input_shape, attempt)
         except FORWARD_ERRORS as error:
             first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
             reasons.setdefault(attempt.device, first_line[:200])
@@ -124,11 +124,17 @@ class _Recorder:
         return next((path for path in paths if path.startswith(caller)), paths[0])
 
 
-def _copy_on(device: str, model: nn.Module) -> nn.Module:
-    """Return a copy on `device`; the meta copy never holds the numbers, not even while it is made."""
+def copy_on(device: str, model: nn.Module, requires_grad: bool = False) -> nn.Module:
+    """Return a copy of a model on `device`; the meta copy never holds the numbers, not even while it is made.
+
+    Args:
+        device: "meta" or "cpu".
+        model: to copy.
+        requires_grad: parameters on the meta device keep their flag; False clears it.
+    """
     tensors = [*model.parameters(), *model.buffers()]
     if device == "meta":
-        return copy.deepcopy(model, {id(tensor): _meta_like(tensor) for tensor in tensors})
+        return copy.deepcopy(model, {id(tensor): _meta_like(tensor, requires_grad) for tensor in tensors})
     if not any(tensor.is_meta for tensor in tensors):
         return copy.deepcopy(model).to(device)
     made = copy.deepcopy(model).to_empty(device=device)
@@ -138,9 +144,10 @@ def _copy_on(device: str, model: nn.Module) -> nn.Module:
     return made
 
 
-def _meta_like(tensor: torch.Tensor) -> torch.Tensor:
+def _meta_like(tensor: torch.Tensor, requires_grad: bool) -> torch.Tensor:
     empty = torch.empty_like(tensor, device="meta")
-    return nn.Parameter(empty, requires_grad=False) if isinstance(tensor, nn.Parameter) else empty
+    wanted = requires_grad and tensor.requires_grad
+    return nn.Parameter(empty, requires_grad=wanted) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _first_tensor(output: Any) -> torch.Tensor | None:

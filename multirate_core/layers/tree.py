@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
 
 from multirate_core.errors import ModelError
 
 TREE_FORMAT = "multirate-layer-tree"
-TREE_VERSION = 1
+TREE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,22 @@ class LayerNode:
 
 
 @dataclass(frozen=True)
+class SavedBytes:
+    """What autograd saves in the forward pass of a training step in float32, beside the parameters, in bytes.
+
+    Args:
+        fixed: once per batch.
+        per_sample: for every image or text.
+        lean_fixed, lean_per_sample: the same with lean memory, the block that is recomputed included.
+    """
+
+    fixed: int
+    per_sample: int
+    lean_fixed: int
+    lean_per_sample: int
+
+
+@dataclass(frozen=True)
 class LayerTree:
     """A whole network.
 
@@ -81,6 +97,7 @@ class LayerTree:
         input_shape: of one image, (C, H, W).
         head: paths of the modules that make up the head; () if unknown.
         note: what could not be found out, in a sentence; "" if nothing.
+        saved: what a training step keeps for its backward pass; None if that is not known.
     """
 
     model: str
@@ -88,6 +105,7 @@ class LayerTree:
     root: LayerNode
     head: tuple[str, ...] = ()
     note: str = ""
+    saved: SavedBytes | None = None
 
     def nodes(self) -> Iterator[LayerNode]:
         """Yield every node in architecture order: parents before children, the root first."""
@@ -152,6 +170,7 @@ def to_json(tree: LayerTree) -> str:
         "input_shape": tree.input_shape,
         "head": tree.head,
         "note": tree.note,
+        "saved": None if tree.saved is None else astuple(tree.saved),
         "root": _node_to_dict(tree.root),
     }
     return json.dumps(document, separators=(",", ":"))
@@ -169,6 +188,7 @@ def from_json(text: str) -> LayerTree:
             root=_node_from_dict(raw["root"], ""),
             head=tuple(raw["head"]),
             note=raw["note"],
+            saved=None if raw["saved"] is None else SavedBytes(*raw["saved"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"the layer tree is damaged ({type(error).__name__}: {error}). Make it again.") from error

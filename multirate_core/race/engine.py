@@ -15,7 +15,10 @@ from multirate_core.data import registry as data_registry
 from multirate_core.data.catalog import DataShape, data_shape
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.events import EnvironmentFound, Event, PhaseChanged
+from multirate_core.layers import describe
+from multirate_core.layers.tree import LayerTree
 from multirate_core.lean.blocks import find_blocks
+from multirate_core.memory.words import gpu_outlook
 from multirate_core.metrics import MOST_CLASSES
 from multirate_core.models import registry as model_registry
 from multirate_core.models.catalog import model_info
@@ -26,7 +29,7 @@ from multirate_core.race.lanes import race_lanes
 from multirate_core.race.partitions import resolve_partitions
 from multirate_core.race.seed import Control
 from multirate_core.race.start import RaceParts
-from multirate_core.training.batches import drops_single, steps_per_epoch
+from multirate_core.training.batches import SHARE_OF_FREE_MEMORY, drops_single, steps_per_epoch
 from multirate_core.training.forward import require_supported
 from multirate_core.training.randomness import Randomness
 
@@ -54,6 +57,7 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
     with cpu_threads(config.threads):
         yield PhaseChanged(f"building {config.model.name}")
         shape = data_shape(config.data, model_info(config.model.name))
+        memory_notes = _memory_notes(config, shape, device)
         shape = replace(shape, input_shape=model_registry.sample_shape(config.model, shape.input_shape))
         if config.execution.channels_last and len(shape.input_shape) == 1:
             raise ConfigError(f"channels last is for images, and {config.data.name} holds texts. Turn it off.")
@@ -76,9 +80,27 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
             partitions=partitions,
             device=device,
         )
-        yield EnvironmentFound(environment(device) | _facts(parts, first))
+        yield EnvironmentFound(environment(device) | _facts(parts, first, memory_notes))
         del first
         yield from race_lanes(parts, control)
+
+
+def _memory_notes(config: RaceConfig, shape: DataShape, device: torch.device) -> list[str]:
+    """Say so if a GPU's memory will hardly do; whoever started the race has compared that of the machine.
+
+    Raises:
+        ConfigError: the GPU cannot even hold weights and optimiser state.
+    """
+    if device.type != "cuda":
+        return []
+    request = describe.TreeRequest(config.model.name, shape.num_classes, shape.input_shape, config.model.source)
+    tree = describe.read(request)  # made when the race was set up
+    if not isinstance(tree, LayerTree):
+        return []
+    found = gpu_outlook(config, tree, shape, *torch.cuda.mem_get_info(device), SHARE_OF_FREE_MEMORY)
+    if found.refusal:
+        raise ConfigError(found.refusal)
+    return [found.warning] if found.warning else []
 
 
 def _require_metric(config: RaceConfig, shape: DataShape) -> None:
@@ -154,7 +176,7 @@ def _computing(execution: Execution) -> dict[str, str]:
     }
 
 
-def _facts(parts: RaceParts, built: BuiltModel) -> dict[str, str]:
+def _facts(parts: RaceParts, built: BuiltModel, memory_notes: list[str]) -> dict[str, str]:
     """Return what the record should say about model and data."""
     split, batch_size = parts.split, parts.config.recipe.batch_size
     count = len(split.train_labels)
@@ -169,7 +191,7 @@ def _facts(parts: RaceParts, built: BuiltModel) -> dict[str, str]:
         "test_images": str(len(split.test_labels)),
         "steps_per_epoch": str(steps_per_epoch(count, batch_size, single)),
         **_computing(parts.config.execution),
-        "notes": "\n".join([*notes, *_rate_notes(parts), *_lean_notes(parts, built)]),
+        "notes": "\n".join([*notes, *_rate_notes(parts), *_lean_notes(parts, built), *memory_notes]),
     }
 
 

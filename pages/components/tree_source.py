@@ -32,11 +32,13 @@ class TreeSource:
         settings: the page's, with the typed paths made absolute.
         tree: None while it is being made.
         problem: why no race can start from it, "" if one can.
+        shape: of the data; None where the tree is missing.
     """
 
     settings: Settings
     tree: LayerTree | None
     problem: str
+    shape: DataShape | None = None
 
 
 def current_tree() -> TreeSource:
@@ -62,7 +64,7 @@ def current_tree() -> TreeSource:
         return TreeSource(settings, None, str(error))
     if isinstance(answer, DescribeError):
         return TreeSource(settings, None, answer.message)
-    return TreeSource(settings, answer, problem)
+    return TreeSource(settings, answer, problem, shape)
 
 
 def with_allowed_source(settings: Settings) -> Settings:

@@ -182,7 +182,7 @@ def test_more_images_than_the_memory_holds_are_refused_with_numbers(
 ) -> None:
     if DATASETS[config.name].source in ("folder", "photos"):
         pytest.skip("images with files of their own are put into one file")
-    monkeypatch.setattr("multirate_core.data.split.MEMORY_SHARE", 1e-9)  # as if nearly all memory were taken
+    monkeypatch.setattr("multirate_core.data.room.MEMORY_SHARE", 1e-9)  # as if nearly all memory were taken
     with pytest.raises(DataError, match=r"images of 3×32×32 need .* GiB, more than .* available"):
         read.__wrapped__(config)
 

@@ -11,7 +11,7 @@ import torch
 from image_cases import noise_image
 
 from multirate_core.config import DataConfig
-from multirate_core.data import image_file
+from multirate_core.data import room
 from multirate_core.data.registry import DataSplit, load
 from multirate_core.errors import DataError
 
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if nearly all memory were taken."""
-    monkeypatch.setattr("multirate_core.data.split.MEMORY_SHARE", 1e-12)
+    monkeypatch.setattr("multirate_core.data.room.MEMORY_SHARE", 1e-12)
 
 
 def read(folder: Path, said: list[str] | None = None, image_size: int = 16, **settings: Any) -> DataSplit:
@@ -47,7 +47,7 @@ def test_images_from_the_file_are_those_in_memory(
     folder: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = read(folder)
-    monkeypatch.setattr("multirate_core.data.split.MEMORY_SHARE", 1e-12)
+    monkeypatch.setattr("multirate_core.data.room.MEMORY_SHARE", 1e-12)
     mapped = read(folder)
     for part in ("train_images", "train_labels", "test_images", "test_labels"):
         assert torch.equal(getattr(here, part), getattr(mapped, part))
@@ -66,7 +66,7 @@ def test_the_file_is_used_again_until_an_image_or_the_size_changes(folder: Path,
     changed = read(folder)
     own = torch.cat((first.train_images, first.test_images))
     assert not torch.equal(own, torch.cat((changed.train_images, changed.test_images)))
-    assert files(own_home) == [".bytes"] * image_file.KEPT_FILES + [".json"] * image_file.KEPT_FILES
+    assert files(own_home) == [".bytes"] * room.KEPT_FILES + [".json"] * room.KEPT_FILES
 
 
 def test_unreadable_images_are_left_out_of_the_file(folder: Path, full: None, own_home: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_draft_of_a_process_that_was_killed_is_removed(folder: Path, full: N
 def test_a_disk_without_room_is_told_before_anything_is_decoded(
     folder: Path, full: None, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_file, "_SPARE", 1e12)  # as if the disk were full
+    monkeypatch.setattr(room, "SPARE", 1e12)  # as if the disk were full
     said: list[str] = []
     with pytest.raises(DataError, match=r"more than the memory holds, and the disk of .* GiB left"):
         read(folder, said)

@@ -1,0 +1,32 @@
+"""What the Explore page says about memory before a race: a quiet line at the button, a warning above the board."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from multirate_core.backends import devices_if_known
+from multirate_core.config import RaceConfig
+from multirate_core.memory.words import Outlook, outlook, runs_on_gpu
+from pages.components.text import plain
+from pages.components.tree_source import TreeSource
+
+
+def memory_outlook(config: RaceConfig | None, source: TreeSource) -> Outlook | None:
+    """Return what is to be said; None as long as no race can be described."""
+    if config is None or source.tree is None or source.shape is None:
+        return None
+    return outlook(config, source.tree, source.shape, runs_on_gpu(config.device, devices_if_known() or ("cpu",)))
+
+
+def memory_line(found: Outlook | None) -> None:
+    """Draw the quiet line; what it is made of stands behind its question mark."""
+    if found is not None:
+        st.caption(plain(found.short), help=plain(f"{found.line} {found.parts}."))
+
+
+def memory_notice(found: Outlook | None) -> None:
+    """Draw what is too big and what would fit, or why the race cannot run at all."""
+    if found is not None and found.refusal:
+        st.error(plain(found.refusal))
+    elif found is not None and found.warning:
+        st.warning(plain(found.warning), icon=":material/memory:")
