@@ -67,8 +67,8 @@ _DISTILBERT_NOTE = (
     "The paper's DistilBERT on SST-2 (ICML 2022, section 4). Published: network and data, fast last block and fc, "
     "89.70 % in 223.9 s by multirate, 89.73 % in 380.2 s by SGD. From memory, not verified: k, the momentum's value, "
     "the batch size, and lr 0.0001, which may be h or h/k (here: h/k). Unknown: the epochs (here: 3), whether it was "
-    "trained on whole sentences (here: 6,920 of them) or on GLUE's 67,349 phrases, the tokens per text (128), a schedule "
-    "of lr (none) and weight decay (0)."
+    "trained on whole sentences (here: 6,920 of them) or on GLUE's 67,349 phrases, the tokens per text (128), a "
+    "schedule of lr (none) and weight decay (0)."
 )
 
 _ALL = (

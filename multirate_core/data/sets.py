@@ -90,8 +90,9 @@ def _photos(name: str, title: str, classes: int, names: str, parts: tuple[int, i
 def _texts(
     name: str, title: str, note: str, source: Source, classes: str = "", train: int = 0, test: int = 0
 ) -> DataInfo:
-    names = _words(classes)
-    return DataInfo(name, title, len(names) or None, 0, 0, source, note, names, train, test, holds="texts")
+    names, files = _words(classes), source == "files"
+    facts = (name, title, len(names) or None, 0, 0, source, note, names, train, test)
+    return DataInfo(*facts, holds="texts", downloads=files)
 
 
 def _small_images() -> tuple[DataInfo, ...]:
@@ -135,10 +136,22 @@ def _photo_sets() -> tuple[DataInfo, ...]:
 
 def _text_sets() -> tuple[DataInfo, ...]:
     docstrings = "Which package does this docstring come from? Read from the packages that are installed here."
-    sms_spam = "Short messages; a folder with sms.tsv, or SMSSpamCollection as published."
-    sst2 = "Sentences of film reviews; a folder with train.tsv and dev.tsv."
-    trec = "Questions and what they ask for; a folder with TREC.train and TREC.test, or the files as published."
-    ag_news = "Titles and first sentences of news; a folder with train.csv and test.csv, or only one of them."
+    sms_spam = (
+        "Short messages; a folder with sms.tsv, or SMSSpamCollection as published; 0.5 MB to download. Its copy on "
+        "GitHub states no licence; UCI, which published it, lists it as CC BY 4.0."
+    )
+    sst2 = (
+        "Sentences of film reviews; a folder with train.tsv and dev.tsv; 0.8 MB to download, from a copy on GitHub. "
+        "No licence is stated; cite Socher et al. 2013."
+    )
+    trec = (
+        "Questions and what they ask for; a folder with TREC.train and TREC.test, or the files as published; 0.4 MB to "
+        "download. No licence is stated; cite Li and Roth 2002."
+    )
+    ag_news = (
+        "Titles and first sentences of news; a folder with train.csv and test.csv, or only one of them; 31 MB to "
+        "download, from a copy on GitHub. For research and other non-commercial use."
+    )
     table = "A .csv, .tsv or .jsonl file with a text and a label in every row, or a folder with train and test files."
     return (
         replace(
