@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from multirate_core.config import BadImages, DataConfig
-from multirate_core.data import folder_scan
+from multirate_core.data import folder_scan, hub_facts
 from multirate_core.data.sets import DATASETS as DATASETS  # "as": for everybody who imports them from here
 from multirate_core.data.sets import DataInfo as DataInfo
 from multirate_core.data.sets import data_info as data_info
@@ -116,6 +116,9 @@ def path_of(config: DataConfig) -> Path:
 
 
 def _contents(info: DataInfo, config: DataConfig) -> tuple[tuple[str, ...], int, int]:
+    if info.source == "hub":
+        found = hub_facts.facts_of(config)
+        return found.class_names, found.train_texts, found.test_texts
     if info.source not in ("folder", "table"):
         if info.source != "shipped" and config.path and not config.download:
             folder_scan.require_folder(Path(config.path).expanduser())

@@ -88,10 +88,28 @@ def text_rows(info: DataInfo, config: DataConfig, seed: int, say: Callable[[str]
             share=config.random_share,
             bad_rows=config.bad_images,
         )
+    if info.source == "hub":
+        return _hub_rows(config, seed)
     from multirate_core.data import known_texts
 
     folder = Path(config.path).expanduser() if config.path else None
     return known_texts.read_known(info.name, folder, seed, config.random_share, config.download, say)
+
+
+def _hub_rows(config: DataConfig, seed: int) -> TextRows:
+    from multirate_core.data import hub_facts, hub_texts
+
+    request = hub_facts.request_of(config)
+    rows = hub_texts.read_hub(
+        request.path,
+        text_column=config.text_column,
+        label_column=config.label_column,
+        seed=seed,
+        share=config.random_share,
+        bad_rows=config.bad_images,
+    )
+    hub_facts.require_same(request, rows)
+    return rows
 
 
 def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:

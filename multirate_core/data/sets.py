@@ -10,7 +10,7 @@ from typing import Final, Literal
 from multirate_core.errors import DataError
 from multirate_core.models.catalog import Takes
 
-Source = Literal["shipped", "files", "photos", "folder", "table"]
+Source = Literal["shipped", "files", "photos", "folder", "table", "hub"]
 
 _DIGITS: Final = "0 1 2 3 4 5 6 7 8 9"
 _FASHION_CLASSES: Final = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot"
@@ -38,7 +38,8 @@ class DataInfo:
         image_size: edge in pixels at which the set is offered to a network that takes any size; 0 for photos of many
             sizes, which take the network's own, and for texts.
         source: "shipped" (comes with a dependency), "files" (a folder of known files, or a download), "photos" (the
-            same, with a file for each image), "folder" (class folders with images), "table" (a table of texts).
+            same, with a file for each image), "folder" (class folders with images), "table" (a table of texts),
+            "hub" (a text set of Hugging Face's).
         note: what it is, in words.
         class_names: () if the files decide.
         train_images, test_images: how many images or texts the complete set has; 0 if the files decide.
@@ -153,6 +154,10 @@ def _text_sets() -> tuple[DataInfo, ...]:
         "download, from a copy on GitHub. For research and other non-commercial use."
     )
     table = "A .csv, .tsv or .jsonl file with a text and a label in every row, or a folder with train and test files."
+    hub = (
+        "A text set on Hugging Face's hub, owner/name or owner/name:configuration, which is downloaded; or a folder "
+        "that save_to_disk has written or that holds Parquet or CSV files. Needs the package datasets."
+    )
     return (
         replace(
             _texts("docstrings", "Docstrings", docstrings, "shipped", _DOCSTRING_CLASSES, 2_400, 600), own_test=False
@@ -162,6 +167,7 @@ def _text_sets() -> tuple[DataInfo, ...]:
         _texts("trec", "TREC (kinds of questions)", trec, "files", _TREC_CLASSES, 5_452, 500),
         _texts("ag_news", "AG News", ag_news, "files", "World Sports Business Sci/Tech", 120_000, 7_600),
         _texts("table", "Table of texts", table, "table"),
+        _texts("hub", "From Hugging Face", hub, "hub"),
     )
 
 
