@@ -234,7 +234,7 @@ def test_without_a_network_the_message_says_what_to_do(hub: str, monkeypatch: py
 def test_offline_only_what_was_downloaded_before_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    with pytest.raises(DataError, match="someone/nothing cannot be had from the hub: .*give its folder"):
+    with pytest.raises(DataError, match=r"someone/nothing cannot be had from the hub: .*give its folder"):
         data_shape(DataConfig("hub", path="someone/nothing"), model_info("doc_net"))
 
 
