@@ -11,7 +11,7 @@ import os
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -23,7 +23,7 @@ from multirate_core.data.tables import row_problem, sorted_classes
 from multirate_core.data.text_lines import TableLimits
 from multirate_core.data.text_split import BadRows, LabelledTexts, to_text_rows
 from multirate_core.data.texts import TextRows
-from multirate_core.errors import DataError, DownloadError
+from multirate_core.errors import DataError, DownloadError, MultirateError
 from multirate_core.home import subfolder
 from multirate_core.kept_answer import version_of
 from multirate_core.network import patience
@@ -64,22 +64,38 @@ def read_hub(
         ConfigError: an argument is not one of the allowed ones.
     """
     require_choice("bad_rows", bad_rows, get_args(BadRows))
-    parts = _open(path, limits)
+    _require_place(path)
+    with _in_words(path):
+        parts = _load(path, limits)
+        train, test, class_names, notes = _read_parts(path, parts, (text_column, label_column), share, bad_rows, limits)
+    return to_text_rows(train, test, class_names, seed, notes, share)
+
+
+def _read_parts(
+    path: str,
+    parts: Mapping[str, Any],
+    asked: tuple[str | None, str | None],
+    share: float | None,
+    bad_rows: BadRows,
+    limits: TableLimits,
+) -> tuple[LabelledTexts, LabelledTexts | None, Sequence[str], list[str]]:
+    """Return the texts to train and to test with, the classes in their order, and notes."""
     first = _training_part(path, parts)
-    names = _columns(Path(path) / first, parts[first], text_column, label_column)
+    names = _columns(Path(path) / first, parts[first], *asked)
     train = _read(Path(path) / first, parts[first], names, bad_rows, limits)
     test, notes = None, [f"Texts from the column {names[0]!r}, labels from {names[1]!r}."]
+    tested = _test_part(parts, names[1]) if share is None else None
     for name in (name for name in parts if name != first):
-        if name == _test_part(parts, names[1]) and name != first and share is None:
+        if name == tested:
             test = _read(Path(path) / name, parts[name], names, bad_rows, limits)
         else:
             notes.append(f"The part {name} was not used.")
-    feature = parts[first].features[names[1]]
-    return to_text_rows(train, test, getattr(feature, "names", None) or sorted_classes(train), seed, notes, share)
+    own = getattr(parts[first].features[names[1]], "names", None)
+    return train, test, own or sorted_classes(train), notes
 
 
-def _open(path: str, limits: TableLimits) -> Mapping[str, Any]:
-    """Return the parts of a data set by name."""
+def _require_place(path: str) -> None:
+    """Require `datasets`, and a folder or a name that the hub has."""
     if importlib.util.find_spec("datasets") is None or int(version_of("datasets").partition(".")[0] or 0) < _OLDEST:
         raise DataError(
             f"data from Hugging Face need the package datasets, {_OLDEST}.0 or newer. Install it: "
@@ -97,24 +113,29 @@ def _open(path: str, limits: TableLimits) -> Mapping[str, Any]:
         raise DataError(f"{path!r} is also a folder where this program runs. Give the folder's full path, or move it.")
     else:
         _require_on_hub(path.partition(":")[0])
-    with _in_words(path):
-        found = _load(path, folder, limits)
-    return found if isinstance(found, Mapping) else {"train": found}
 
 
-def _load(path: str, folder: Path, limits: TableLimits) -> Any:
+def _load(path: str, limits: TableLimits) -> Mapping[str, Any]:
+    """Return the parts of a data set by name."""
     import datasets  # optional, and takes seconds
 
     with _quiet(datasets):
-        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-            return datasets.load_from_disk(path)
-        if folder.is_absolute():
-            return datasets.load_dataset(path, cache_dir=str(subfolder("hub")))
-        name, _, chosen = path.partition(":")
-        known = datasets.load_dataset_builder(name, chosen or None).info.splits or {}
-        for part in known.values():  # before they are downloaded, where the hub says it
-            _require_count(Path(path) / part.name, part.num_examples or 0, limits)
-        return datasets.load_dataset(name, chosen or None)
+        found = _opened(datasets, path, limits)
+    return found if isinstance(found, Mapping) else {"train": found}
+
+
+def _opened(datasets: Any, path: str, limits: TableLimits) -> Any:
+    """Return what `datasets` makes of a folder or a name: one part, or several by name."""
+    folder = Path(path)
+    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        return datasets.load_from_disk(path)
+    if folder.is_absolute():
+        return datasets.load_dataset(path, cache_dir=str(subfolder("hub")))
+    name, _, chosen = path.partition(":")
+    known = datasets.load_dataset_builder(name, chosen or None).info.splits or {}
+    for part in known.values():  # before they are downloaded, where the hub says it
+        _require_count(Path(path) / part.name, part.num_examples or 0, limits)
+    return datasets.load_dataset(name, chosen or None)
 
 
 def _require_on_hub(name: str) -> None:
@@ -149,7 +170,9 @@ def _in_words(path: str) -> Iterator[None]:
         with patience(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (DatasetsError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+    except MultirateError:
+        raise
+    except (DatasetsError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError) as error:
         raise DataError(f"{path} is no data set that can be read: {_first_line(error)}") from error
     except OSError as error:
         if local:
