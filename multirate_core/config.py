@@ -58,10 +58,12 @@ class DataConfig:
     """Which images or texts, and how they are read.
 
     Args:
-        name: a name of `multirate_core.data.catalog`; "folder" reads an image folder, "table" a table of texts.
+        name: a name of `multirate_core.data.catalog`; "folder" reads an image folder, "table" a table of texts, "hub" a
+            text set of Hugging Face's.
         path: where the files lie: the folder of class folders (with or without `train` and `val`), the root that
-            torchvision's loader expects, a table or the folder of a text set. None for data that ships with a
-            dependency, or the default download folder.
+            torchvision's loader expects, a table or the folder of a text set; for "hub" also owner/name or
+            owner/name:configuration on the hub. None for data that ships with a dependency, or the default download
+            folder.
         image_size: edge in pixels to which images are resized; None takes the data's own size.
         num_classes: size of the new head; None takes the data's own number of classes, a larger one is allowed.
         train_images: use only so many training images or texts, drawn per class by the race's first seed; None takes
@@ -70,7 +72,7 @@ class DataConfig:
         bad_images: "refuse" stops at the first unreadable image or row of a table, "skip" leaves it out and says so.
         download: fetch the files if they are missing.
         max_tokens: texts are cut after so many tokens; None takes 128, or the network's own limit if that is lower.
-        text_column, label_column: of a table, by name or by place from 1; None finds them.
+        text_column, label_column: of a table or of hub data, by name or by place from 1; None finds them.
         split: what is tested on: "own" (the set's own test part, or a fifth of every class where it has none), or
             "random" (a share of every class of the training images or texts, drawn by the race's first seed; the set's
             own test part is left out).

@@ -79,6 +79,7 @@ def test_the_blocks_of_the_page_on_models_and_data_run_in_their_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
+    pytest.importorskip("datasets", reason="datasets is not installed").disable_progress_bars()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MULTIRATE_HOME", str(tmp_path / "home"))
     save_checkpoint("distilbert", tmp_path / "my_checkpoint")

@@ -100,17 +100,15 @@ def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--weights", metavar="WHICH", help="pretrained, none, or a .pth/.safetensors state dict")
     group.add_argument("--data", metavar="NAME", help=f"of {', '.join(DATASETS)}")
-    group.add_argument(
-        "--data-path", metavar="PATH", help="where the files lie: class folders, a table, or the set's folder"
-    )
+    group.add_argument("--data-path", metavar="PATH", help="class folders, a table, the set's folder, or a hub name")
     group.add_argument("--image-size", type=int, metavar="PIXELS", help="edge to which images are resized")
     group.add_argument("--num-classes", type=int, metavar="N", help="size of the head; default: the data's classes")
     group.add_argument("--train-images", type=int, metavar="N", help="use only so many images or texts; 0 takes all")
     group.add_argument("--test-images", type=int, metavar="N", help="test on only so many; 0 takes all")
     group.add_argument("--bad-images", metavar="WHAT", help="refuse (default) or skip unreadable images and rows")
     group.add_argument("--max-tokens", type=int, metavar="N", help="texts are cut after so many; default 128")
-    group.add_argument("--text-column", metavar="NAME", help="of a table; default: found")
-    group.add_argument("--label-column", metavar="NAME", help="of a table; default: found")
+    group.add_argument("--text-column", metavar="NAME", help="of a table or of hub data; default: found")
+    group.add_argument("--label-column", metavar="NAME", help="of a table or of hub data; default: found")
     group.add_argument("--split", metavar="WHICH", help="test on the set's own part (default), or on a random one")
     group.add_argument("--validation-share", type=float, metavar="SHARE", help="of --split random; default 0.2")
     group.add_argument(

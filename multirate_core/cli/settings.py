@@ -27,6 +27,7 @@ from multirate_core.config import (
     Rule,
 )
 from multirate_core.data.catalog import data_shape
+from multirate_core.data.hub_facts import is_hub_name
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
@@ -86,7 +87,8 @@ def data_config(options: Namespace, chosen: RacePreset) -> DataConfig:
     for name in ("train_images", "test_images"):
         if given.get(name) == 0:  # all of them, where the preset takes fewer
             given[name] = None
-    if "path" in given:
+    on_hub = base.name == "hub" and is_hub_name(given.get("path", "")) and not Path(given["path"]).is_dir()
+    if "path" in given and not on_hub:
         given["path"] = _full_path(given["path"])
     return replace(base, **given, download=options.download or base.download)
 

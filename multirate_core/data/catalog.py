@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from multirate_core.config import BadImages, DataConfig
-from multirate_core.data import folder_scan
+from multirate_core.data import folder_scan, hub_facts
 from multirate_core.data.sets import DATASETS as DATASETS  # "as": for everybody who imports them from here
 from multirate_core.data.sets import DataInfo as DataInfo
 from multirate_core.data.sets import data_info as data_info
@@ -108,20 +108,20 @@ _NEEDED_PATHS: Final = {
     "folder": "a folder with one folder of images per class",
     "table": "a .csv, .tsv or .jsonl file, or a folder with such files for training and testing",
 }
-_TEXT_PATH: Final = "the folder in which its files lie"
 
 
 def path_of(config: DataConfig) -> Path:
     """Return the path of data that needs one; ConfigError if the configuration gives none."""
     if not config.path:
-        raise ConfigError(f"the data set {config.name!r} needs a path: {_NEEDED_PATHS.get(config.name, _TEXT_PATH)}.")
+        raise ConfigError(f"the data set {config.name!r} needs a path: {_NEEDED_PATHS[config.name]}.")
     return Path(config.path).expanduser()
 
 
 def _contents(info: DataInfo, config: DataConfig) -> tuple[tuple[str, ...], int, int]:
+    if info.source == "hub":
+        found = hub_facts.facts_of(config)
+        return found.class_names, found.train_texts, found.test_texts
     if info.source not in ("folder", "table"):
-        if info.holds == "texts" and info.source == "files":
-            path_of(config)
         if info.source != "shipped" and config.path and not config.download:
             folder_scan.require_folder(Path(config.path).expanduser())
         return info.class_names, *_part_sizes(info, config.random_share)

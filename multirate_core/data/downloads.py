@@ -1,4 +1,4 @@
-"""The official files of a data set, fetched, compared with their MD5, and unpacked where the user's data lies."""
+"""The files of a data set, fetched, compared with their check sums, and unpacked where the user's data lies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Final
 
 from torchvision.datasets.utils import extract_archive
 
-from multirate_core.data.raw_files import md5_of
+from multirate_core.data.raw_files import md5_of, sha256_of
 from multirate_core.errors import DownloadError
 from multirate_core.network import FAILURES, patience
 
@@ -36,11 +36,13 @@ class RemoteFile:
         urls: the same file at several places, tried in turn.
         md5: hex digits; None compares nothing.
         below: where it belongs inside the set's folder; "" for the folder itself.
+        sha256: hex digits; None compares nothing.
     """
 
     urls: tuple[str, ...]
     md5: str | None
     below: str = ""
+    sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -90,7 +92,7 @@ def download_set(title: str, folder: str, files: Sequence[RemoteFile], home: Pat
 
 def _fetch(file: RemoteFile, path: Path, title: str, say: Say) -> None:
     """Write the file under another name until its check sum was compared; one that is there whole is kept."""
-    if path.is_file() and file.md5 in (None, md5_of(path)):
+    if path.is_file() and not _other_sum(file, path):
         return
     part = path.with_name(f"{path.name}.part")
     for last, url in enumerate(file.urls, 1 - len(file.urls)):
@@ -101,11 +103,18 @@ def _fetch(file: RemoteFile, path: Path, title: str, say: Say) -> None:
         except FAILURES:
             if last == 0:
                 raise
-    found = md5_of(part)
-    if file.md5 not in (None, found):
+    if problem := _other_sum(file, part):
         part.unlink()
-        raise OSError(f"the MD5 of {file.name} is {found}, must be {file.md5}")
+        raise OSError(problem)
     part.replace(path)
+
+
+def _other_sum(file: RemoteFile, path: Path) -> str:
+    """Return which check sum of what was fetched is another one than published, or ""."""
+    for title, wanted, sum_of in (("MD5", file.md5, md5_of), ("SHA-256", file.sha256, sha256_of)):
+        if wanted is not None and (found := sum_of(path)) != wanted:
+            return f"the {title} of {file.name} is {found}, must be {wanted}"
+    return ""
 
 
 def _copy(url: str, part: Path, title: str, say: Say) -> None:

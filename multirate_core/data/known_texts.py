@@ -1,9 +1,9 @@
-"""SST-2, TREC questions, AG News and SMS spam from a folder, in the forms in which people have them."""
+"""SST-2, TREC questions, AG News and SMS spam: from a folder, in the forms in which people have them, or downloaded."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from multirate_core.data.text_lines import Encoding, TableLimits, read_lines
 from multirate_core.data.text_split import LabelledTexts, to_text_rows
 from multirate_core.data.texts import TextRows
 from multirate_core.errors import DataError
+from multirate_core.home import subfolder
 
 KnownName = Literal["sst2", "trec", "ag_news", "sms_spam"]
 # A row: its line, its text and class, or None if it is in no known form.
@@ -42,7 +43,7 @@ class _KnownSet:
     Args:
         title: the name as people write it.
         class_names: in the order of the labels.
-        folders: below the given one; the first that holds a file is used.
+        folders: below the given one; the first that holds a file is used. A download makes the first of them.
         train, test: names of files; of each the first that exists is used.
         form: what a row looks like, in words.
         read: yields the rows of a file.
@@ -57,24 +58,39 @@ class _KnownSet:
     read: Callable[[Path], Iterator[_Row]]
 
 
-def read_known(name: str, folder: str | Path, seed: int = 0, share: float | None = None) -> TextRows:
-    """Read a known data set of texts; nothing is written.
+# The file to train with, or the only one there is; the one to test with; and notes on the files.
+_Found = tuple[Path, Path | None, tuple[str, ...]]
+
+
+def read_known(
+    name: str,
+    folder: str | Path | None,
+    seed: int = 0,
+    share: float | None = None,
+    download: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> TextRows:
+    """Read a known data set of texts; nothing is written but what is downloaded.
 
     Args:
         name: "sst2", "trec", "ag_news" or "sms_spam".
-        folder: holds the files of the set, or the folder that they are published in.
+        folder: holds the files of the set, or the folder that they are published in; None is `data` in the user data
+            folder, where downloads go.
         seed: of the split where only one of the files for training and testing is there: a fifth of every class
             becomes test texts.
         share: of every class's training texts that become test texts; the set's own are left out. None takes its own.
+        download: fetch the files if they are neither in `folder` nor where downloads go.
+        say: called with lines about the progress of a download; what it raises ends the reading.
 
     Raises:
         DataError: files are missing, unreadable or in no known form; the message names what was looked for, or the
             line.
+        DownloadError: the network does not give the files.
         ConfigError: the name is unknown.
     """
     require_choice("name", name, get_args(KnownName))
     known = _KNOWN[name]
-    train_path, test_path, notes = _find(known, Path(folder))
+    train_path, test_path, notes = _locate(name, known, folder, download, say)
     train = _read(known, train_path)
     if share is not None and test_path is not None:
         notes, test_path = (*notes, f"The file {test_path.name} was not used."), None
@@ -82,25 +98,41 @@ def read_known(name: str, folder: str | Path, seed: int = 0, share: float | None
     return to_text_rows(train, test, known.class_names, seed, notes, share)
 
 
-def _find(known: _KnownSet, folder: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
-    """Return the file to train with, or the only one there is; the one to test with; and notes on the files."""
-    for place in (folder, *(folder / name for name in known.folders)):
+def _locate(
+    name: str, known: _KnownSet, folder: str | Path | None, download: bool, say: Callable[[str], None]
+) -> _Found:
+    """Return the files of a set, which are downloaded if that is allowed and needed."""
+    kept = [subfolder("data") / each for each in known.folders]
+    given = [] if folder is None else [Path(folder), *(Path(folder) / each for each in known.folders)]
+    found = _find(known, given if given and not download else [*given, *kept])
+    if found is None and download:
+        from multirate_core.data import text_downloads  # loads torchvision
+
+        found = _find(known, [text_downloads.fetch(name, known.title, known.folders[0], say)])
+    if found is None:
+        names, below = ", ".join((*known.train, *known.test)), ", ".join(known.folders)
+        raise DataError(
+            f"{known.title} is not in {folder or subfolder('data')}: looked for {names} there and in {below} below. "
+            "Give the folder that holds them, or allow the download."
+        )
+    return found
+
+
+def _find(known: _KnownSet, places: Sequence[Path]) -> _Found | None:
+    """Return the files in the first place that holds any; None if no place does."""
+    for place in places:
         try:
             train = [place / name for name in known.train if (place / name).is_file()]
             test = [place / name for name in known.test if (place / name).is_file()]
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise DataError(f"{str(folder)[:200]!r} cannot be read: {reason}. Check the path.") from error
+            raise DataError(f"{str(place)[:200]!r} cannot be read: {reason}. Check the path.") from error
         if train or test:
             unused = tuple(f"The file {path.name} was not used." for path in (*train[1:], *test[1:]))
             if train and test:
                 return train[0], test[0], unused
             return (*train, *test)[0], None, (*_incomplete(known, "test" if train else "train"), *unused)
-    names = ", ".join((*known.train, *known.test))
-    raise DataError(
-        f"{known.title} is not in {folder}: looked for {names} there and in {', '.join(known.folders)} below. Give the "
-        "folder that holds them."
-    )
+    return None
 
 
 def _incomplete(known: _KnownSet, part: Literal["train", "test"]) -> tuple[str, ...]:

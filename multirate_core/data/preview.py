@@ -1,7 +1,8 @@
 """A look at the data before a race: made outside the calling process and kept, so that the page loads no torch.
 
 `request_of` says what is looked at and how new its files are, `read` looks for an answer, `start` has one made by
-`python -m multirate_core.data.preview`. Nothing is downloaded, and nothing is written beside the answer.
+`python -m multirate_core.data.preview`. Nothing is downloaded but a data set from Hugging
+Face's hub, and nothing else is written beside the answer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Final
 from multirate_core import __version__, kept_answer
 from multirate_core.config import DataConfig, ModelConfig
 from multirate_core.data.catalog import DataInfo, data_info
+from multirate_core.data.hub_facts import is_hub_name
 from multirate_core.data.preview_form import MOST_SAMPLES, PREVIEW_VERSION, DataPreview, from_json, to_json
 from multirate_core.errors import DataError, MultirateError
 from multirate_core.home import subfolder
@@ -85,9 +87,10 @@ def _look(info: DataInfo, config: DataConfig, model: ModelConfig) -> DataPreview
 
 def request_of(config: DataConfig, model: ModelConfig) -> PreviewRequest:
     """Return the request for a look at these data as they are now; up to 20,000 files are asked for their age."""
-    shipped = data_info(config.name).source == "shipped"
+    source = data_info(config.name).source
+    elsewhere = source == "shipped" or (source == "hub" and is_hub_name(config.path or ""))
     place = Path(config.path).expanduser() if config.path else subfolder("data")
-    return PreviewRequest(replace(config, download=False), model, 0 if shipped else _newest_ns(place))
+    return PreviewRequest(replace(config, download=False), model, 0 if elsewhere else _newest_ns(place))
 
 
 def read(request: PreviewRequest) -> DataPreview | PreviewError | None:

@@ -59,11 +59,15 @@ def look_at_texts(info: DataInfo, config: DataConfig, model: ModelConfig) -> Dat
 def _rows(info: DataInfo, config: DataConfig) -> tuple[TextRows, list[str]]:
     """Return the rows, without the bad ones of a table, and what a race would stumble over."""
     try:
-        return text_rows(info, config, 0), []
+        return text_rows(info, config, 0, _silent), []
     except DataError as error:
         if config.bad_images == "skip":
             raise
-        return text_rows(info, replace(config, bad_images="skip"), 0), [str(error)]
+        return text_rows(info, replace(config, bad_images="skip"), 0, _silent), [str(error)]
+
+
+def _silent(_: str) -> None:
+    """Take a line about the progress and drop it."""
 
 
 def _normal(text: str) -> str:

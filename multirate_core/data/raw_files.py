@@ -60,6 +60,12 @@ def md5_of(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def other_files_note(folder: Path, official: Mapping[str, str]) -> tuple[str, ...]:
     """Return a note on the files of a folder whose MD5 is not the published one; () if there is none."""
     other = [name for name, md5 in official.items() if md5_of(folder / name) != md5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from multirate_core.config import DataConfig
 from multirate_core.data import tokens
@@ -57,7 +58,7 @@ def load_texts(
     info = data_info(config.name)
     say(f"Reading {info.title}")
     try:
-        rows = text_rows(info, config, seed)
+        rows = text_rows(info, config, seed, say)
     except OSError as error:
         raise DataError(f"{error.filename or config.name} cannot be read: {error.strerror or error}.") from error
     require_num_classes(config, len(rows.class_names))
@@ -77,8 +78,8 @@ def limited_texts(rows: TextRows, config: DataConfig, seed: int) -> TextRows:
     )
 
 
-def text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
-    """Read a text data set as its files hold it, all rows; errors as in `load_texts`."""
+def text_rows(info: DataInfo, config: DataConfig, seed: int, say: Callable[[str], None]) -> TextRows:
+    """Read a text data set as its files hold it, all rows; arguments and errors as in `load_texts`."""
     if info.source == "shipped":
         from multirate_core.data import docstrings
 
@@ -94,9 +95,28 @@ def text_rows(info: DataInfo, config: DataConfig, seed: int) -> TextRows:
             share=config.random_share,
             bad_rows=config.bad_images,
         )
+    if info.source == "hub":
+        return _hub_rows(config, seed)
     from multirate_core.data import known_texts
 
-    return known_texts.read_known(info.name, path_of(config), seed, config.random_share)
+    folder = Path(config.path).expanduser() if config.path else None
+    return known_texts.read_known(info.name, folder, seed, config.random_share, config.download, say)
+
+
+def _hub_rows(config: DataConfig, seed: int) -> TextRows:
+    from multirate_core.data import hub_facts, hub_texts
+
+    request = hub_facts.request_of(config)
+    rows = hub_texts.read_hub(
+        request.path,
+        text_column=config.text_column,
+        label_column=config.label_column,
+        seed=seed,
+        share=config.random_share,
+        bad_rows=config.bad_images,
+    )
+    hub_facts.require_same(request, rows)
+    return rows
 
 
 def _load(config: DataConfig, seed: int, image_size: int, channels: int, say: Callable[[str], None]) -> DataSplit:

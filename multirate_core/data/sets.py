@@ -10,7 +10,7 @@ from typing import Final, Literal
 from multirate_core.errors import DataError
 from multirate_core.models.catalog import Takes
 
-Source = Literal["shipped", "files", "photos", "folder", "table"]
+Source = Literal["shipped", "files", "photos", "folder", "table", "hub"]
 
 _DIGITS: Final = "0 1 2 3 4 5 6 7 8 9"
 _FASHION_CLASSES: Final = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot"
@@ -38,7 +38,8 @@ class DataInfo:
         image_size: edge in pixels at which the set is offered to a network that takes any size; 0 for photos of many
             sizes, which take the network's own, and for texts.
         source: "shipped" (comes with a dependency), "files" (a folder of known files, or a download), "photos" (the
-            same, with a file for each image), "folder" (class folders with images), "table" (a table of texts).
+            same, with a file for each image), "folder" (class folders with images), "table" (a table of texts),
+            "hub" (a text set of Hugging Face's).
         note: what it is, in words.
         class_names: () if the files decide.
         train_images, test_images: how many images or texts the complete set has; 0 if the files decide.
@@ -90,8 +91,9 @@ def _photos(name: str, title: str, classes: int, names: str, parts: tuple[int, i
 def _texts(
     name: str, title: str, note: str, source: Source, classes: str = "", train: int = 0, test: int = 0
 ) -> DataInfo:
-    names = _words(classes)
-    return DataInfo(name, title, len(names) or None, 0, 0, source, note, names, train, test, holds="texts")
+    names, files = _words(classes), source == "files"
+    facts = (name, title, len(names) or None, 0, 0, source, note, names, train, test)
+    return DataInfo(*facts, holds="texts", downloads=files)
 
 
 def _small_images() -> tuple[DataInfo, ...]:
@@ -135,11 +137,27 @@ def _photo_sets() -> tuple[DataInfo, ...]:
 
 def _text_sets() -> tuple[DataInfo, ...]:
     docstrings = "Which package does this docstring come from? Read from the packages that are installed here."
-    sms_spam = "Short messages; a folder with sms.tsv, or SMSSpamCollection as published."
-    sst2 = "Sentences of film reviews; a folder with train.tsv and dev.tsv."
-    trec = "Questions and what they ask for; a folder with TREC.train and TREC.test, or the files as published."
-    ag_news = "Titles and first sentences of news; a folder with train.csv and test.csv, or only one of them."
+    sms_spam = (
+        "Short messages; a folder with sms.tsv, or SMSSpamCollection as published; 0.5 MB to download. Its copy on "
+        "GitHub states no licence; UCI, which published it, lists it as CC BY 4.0."
+    )
+    sst2 = (
+        "Sentences of film reviews; a folder with train.tsv and dev.tsv; 0.8 MB to download, from a copy on GitHub. "
+        "No licence is stated; cite Socher et al. 2013."
+    )
+    trec = (
+        "Questions and what they ask for; a folder with TREC.train and TREC.test, or the files as published; 0.4 MB to "
+        "download. No licence is stated; cite Li and Roth 2002."
+    )
+    ag_news = (
+        "Titles and first sentences of news; a folder with train.csv and test.csv, or only one of them; 31 MB to "
+        "download, from a copy on GitHub. For research and other non-commercial use."
+    )
     table = "A .csv, .tsv or .jsonl file with a text and a label in every row, or a folder with train and test files."
+    hub = (
+        "A text set on Hugging Face's hub, owner/name or owner/name:configuration, which is downloaded; or a folder "
+        "that save_to_disk has written or that holds Parquet or CSV files. Needs the package datasets."
+    )
     return (
         replace(
             _texts("docstrings", "Docstrings", docstrings, "shipped", _DOCSTRING_CLASSES, 2_400, 600), own_test=False
@@ -149,6 +167,7 @@ def _text_sets() -> tuple[DataInfo, ...]:
         _texts("trec", "TREC (kinds of questions)", trec, "files", _TREC_CLASSES, 5_452, 500),
         _texts("ag_news", "AG News", ag_news, "files", "World Sports Business Sci/Tech", 120_000, 7_600),
         _texts("table", "Table of texts", table, "table"),
+        _texts("hub", "From Hugging Face", hub, "hub"),
     )
 
 

@@ -84,7 +84,7 @@ def read_table(
         names = _request(sample, text), _request(sample, label)
         test_sample = read_sample(test_path, encoding, limits, names)
         test = _read(test_sample, *choose_columns(test_sample, *names), bad_rows, encoding, limits)
-    return to_text_rows(train, test, _sorted_classes(train), seed, notes, share)
+    return to_text_rows(train, test, sorted_classes(train), seed, notes, share)
 
 
 def list_columns(
@@ -133,7 +133,7 @@ def _read(
     for line, pair in read_pairs(sample, text, label, encoding, limits):
         if isinstance(pair, str):
             found.refuse(line, pair, bad_rows)
-        elif problem := _problem(*pair, limits):
+        elif problem := row_problem(*pair, limits):
             found.refuse(line, problem, bad_rows)
         else:
             found.add(line, *pair)
@@ -179,7 +179,7 @@ def _keyed_pairs(
             yield line, (first.strip(), second.strip())
 
 
-def _problem(text: str, label: str, limits: TableLimits) -> str:
+def row_problem(text: str, label: str, limits: TableLimits) -> str:
     """Return what is wrong with a row, or ""."""
     if not text:
         return "no text"
@@ -194,7 +194,7 @@ def _problem(text: str, label: str, limits: TableLimits) -> str:
     return ""
 
 
-def _sorted_classes(train: LabelledTexts) -> list[str]:
+def sorted_classes(train: LabelledTexts) -> list[str]:
     """Return the class names in order: by value if all are whole numbers."""
     if all(map(WHOLE_NUMBER.fullmatch, train.first_lines)):
         return sorted(train.first_lines, key=lambda name: (int(name), name))

@@ -12,7 +12,7 @@ import streamlit as st
 from multirate_core import home
 from multirate_core.backends.local_process import LocalProcess
 from multirate_core.backends.protocol import Backend
-from multirate_core.data import preview
+from multirate_core.data import hub_facts, preview
 from multirate_core.data.preview_form import DataPreview
 from multirate_core.errors import ConfigError, StoreError
 from multirate_core.layers import describe
@@ -60,8 +60,13 @@ def data_preview(request: preview.PreviewRequest) -> DataPreview | preview.Previ
     return _made(preview, request, preview.PreviewError)
 
 
+def facts_of_hub_data(request: hub_facts.HubRequest) -> hub_facts.HubFacts | hub_facts.HubError | None:
+    """Return classes and sizes of data from Hugging Face, or have them found in another process and return None."""
+    return _made(hub_facts, request, hub_facts.HubError)
+
+
 def _made(maker: Any, request: Any, failure: type[Any]) -> Any:
-    """Return what a maker (`describe` or `preview`) has for a request; what failed is tried again after a while."""
+    """Return what a maker (`describe`, `preview`, `hub_facts`) has for a request; what failed is tried again later."""
     key = maker.key(request)  # another one once the files that it looks at have changed
     with _lock:
         process = _started.get(key)

@@ -126,6 +126,9 @@ LABELS = {
     "threads": "CPU threads",
 }
 
+# What the field with the place of the data is called, by their source; the others lie in files.
+DATA_PLACE = {"hub": "Folder or hub name of the data", "files": "Data folder on the server"}
+
 
 def in_words_of_the_page(problem: str) -> str:
     """Return an error about a setting with the label that the user sees in the place of the setting's name."""
@@ -249,7 +252,7 @@ def data_config(settings: Settings) -> DataConfig:
     What the page keeps for other kinds of data is left out.
     """
     info = DATASETS[settings.data]
-    table = info.source == "table"
+    table = info.source in ("table", "hub")
     return DataConfig(
         name=settings.data,
         path=settings.data_path or None if info.source != "shipped" else None,

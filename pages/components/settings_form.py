@@ -23,6 +23,7 @@ from pages.components.settings import (
     AUGMENTS,
     BASES,
     BUDGETS,
+    DATA_PLACE,
     LABELS,
     MEMORIES,
     PRECISIONS,
@@ -156,14 +157,16 @@ def _weights_and_data() -> None:
     st.caption(plain(info.note))
     if data.source in ("folder", "table"):
         upload(data.source)
-    if data.source != "shipped":
-        _text("Data folder on the server", "data_path", _allowed_text())
+    if data.source == "hub":
+        _text(DATA_PLACE["hub"], "data_path", f"A folder, or owner/name or owner/name:configuration. {_allowed_text()}")
+    elif data.source != "shipped":
+        _text(DATA_PLACE["files"], "data_path", _allowed_text())
     if data.downloads:
         _toggle("Download it if it is missing", "download")
-    if data.source in ("folder", "photos", "table"):
-        what = "Unreadable rows" if data.source == "table" else "Unreadable images"
+    if data.source in ("folder", "photos", "table", "hub"):
+        what = "Unreadable images" if data.holds == "images" else "Unreadable rows"
         _segmented(what, "bad_images", ("refuse", "skip"), {"refuse": "Refuse", "skip": "Skip"})
-    if data.source == "table":
+    if data.source in ("table", "hub"):
         _text("Column of the texts", "text_column", "Its name, or its place from 1; empty: found by name.")
         _text("Column of the labels", "label_column", "Its name, or its place from 1; empty: found by name.")
     st.caption(plain(data.note))

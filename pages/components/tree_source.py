@@ -9,14 +9,15 @@ import streamlit as st
 
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import DATASETS, DataShape, data_shape, usual_shape
+from multirate_core.data.hub_facts import HubError, is_hub_name, request_of
 from multirate_core.data.paths import require_allowed
-from multirate_core.errors import ConfigError, MultirateError
+from multirate_core.errors import ConfigError, DataError, MultirateError
 from multirate_core.layers.describe import DescribeError, TreeRequest
 from multirate_core.layers.tree import LayerTree
 from multirate_core.models.own_sources import choices
 from pages.components import state
-from pages.components.resources import layer_tree
-from pages.components.settings import Settings, data_config, in_words_of_the_page, model_config
+from pages.components.resources import facts_of_hub_data, layer_tree
+from pages.components.settings import DATA_PLACE, Settings, data_config, in_words_of_the_page, model_config
 from pages.components.text import plain
 
 POLL_S = 0.5
@@ -51,12 +52,14 @@ def current_tree() -> TreeSource:
         return TreeSource(settings, None, str(error))
     try:
         settings = with_allowed_paths(settings)
+        if not _can_be_told(data_config(settings)):
+            return TreeSource(settings, None, "")  # the page waits
         shape, problem = _shape(data_config(settings), settings.model), ""
     except MultirateError as error:
         shape = DataShape(CLASSES_UNTIL_KNOWN, usual_shape(info), (), 0, 0)
         problem = in_words_of_the_page(str(error))
         if DATASETS[settings.data].source != "shipped" and "More settings" not in problem:
-            problem += " " + _place("Data folder on the server")
+            problem += " " + _place(DATA_PLACE.get(DATASETS[settings.data].source, DATA_PLACE["files"]))
     model = model_config(settings)
     try:
         answer = layer_tree(TreeRequest(model.name, shape.num_classes, shape.input_shape, model.source))
@@ -85,7 +88,8 @@ def with_allowed_paths(settings: Settings) -> Settings:
         ConfigError: a path leads outside the folders that the server's owner allows.
     """
     found = {}
-    if settings.data_path and DATASETS[settings.data].source != "shipped":
+    source = DATASETS[settings.data].source
+    if settings.data_path and source != "shipped" and not (source == "hub" and is_hub_name(settings.data_path)):
         found["data_path"] = str(require_allowed(settings.data_path))
     if settings.weights_path and settings.weights == "file":
         try:
@@ -104,6 +108,20 @@ def _place(field: str) -> str:
     return f"Its path stands under More settings, in the field “{field}”."
 
 
+def _can_be_told(config: DataConfig) -> bool:
+    """Tell whether the shape of the data is at hand: data from Hugging Face are read by another process.
+
+    Raises:
+        DataError: that process could not read them.
+    """
+    if DATASETS[config.name].source != "hub":
+        return True
+    found = facts_of_hub_data(request_of(config))
+    if isinstance(found, HubError):
+        raise DataError(found.message)
+    return found is not None
+
+
 @st.cache_data(ttl=30, max_entries=64, show_spinner=False)
 def _shape(config: DataConfig, model: str) -> DataShape:
     return data_shape(config, choices()[model])
@@ -118,7 +136,11 @@ def show_missing_tree(source: TreeSource) -> None:
 
 
 def _wait() -> None:
-    st.info("Reading the layers of this network. The first time takes a few seconds.", icon=":material/hourglass_top:")
+    if DATASETS[state.settings().data].source == "hub":
+        what = "Reading the data, then the layers of this network. A first download may take minutes."
+    else:
+        what = "Reading the layers of this network. The first time takes a few seconds."
+    st.info(what, icon=":material/hourglass_top:")
     source = current_tree()
     if source.tree is not None or source.problem:
         st.rerun()

@@ -15,11 +15,11 @@ from multirate_core.cli.command_line import PROGRAM, command_line
 from multirate_core.cli.parser import make_parser
 from multirate_core.cli.program import main
 from multirate_core.cli.settings import race_config
-from multirate_core.config import Budget, Execution, GroupSpec, PartitionSpec, RaceConfig, Recipe, Rule
+from multirate_core.config import Budget, Execution, GroupSpec, ModelConfig, PartitionSpec, RaceConfig, Recipe, Rule
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers import describe
 from multirate_core.partition import files
-from multirate_core.presets import RACE_PRESETS
+from multirate_core.presets import RACE_PRESETS, usual_preset
 
 
 def config_of(words: str) -> RaceConfig:
@@ -129,6 +129,30 @@ def test_the_papers_recipes_say_what_is_certain_of_them() -> None:
         assert (preset.fast, preset.k, preset.budget) == ("head", 5, Budget(epochs=50))
         assert preset.recipe == Recipe(lr=0.001, momentum=0.9, batch_size=128)
         assert all(words in preset.note.lower() for words in ("not verified", "unknown", "lr"))
+    preset = RACE_PRESETS["distilbert-sst2"]
+    assert (preset.model, preset.data.name) == (ModelConfig("distilbert", "pretrained"), "sst2")
+    assert (preset.fast, preset.k, preset.recipe) == ("last_block_head", 5, Recipe(0.0001, 0.9, batch_size=16))
+    assert all(
+        words in preset.note for words in ("89.70 % in 223.9 s", "89.73 % in 380.2 s", "not verified", "Unknown")
+    )
+
+
+def test_the_papers_recipes_are_not_suggested_for_their_network_and_data() -> None:
+    papers = [preset for preset in RACE_PRESETS.values() if preset.title.startswith("The paper's")]
+    assert len(papers) == 3
+    assert [usual_preset(paper.model.name, paper.data.name) for paper in papers] == [None] * 3
+
+
+@pytest.mark.slow
+def test_the_papers_distilbert_without_a_network_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    assert main(["compare", "--preset", "distilbert-sst2", "--data-path", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "distilbert-base-uncased cannot be had from the hub" in said and "give its folder as the source" in said
 
 
 def test_rates_from_the_command_line_go_to_the_slow_groups_of_a_file(tmp_path: Path) -> None:

@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from image_cases import silent
+from image_cases import shared, silent
 from set_cases import write_set
 
 from multirate_core.config import DataConfig
-from multirate_core.data import torchvision_sets
+from multirate_core.data import text_downloads, torchvision_sets
+from multirate_core.data.catalog import DATASETS, data_shape
 from multirate_core.data.downloads import RemoteFile, download_set
+from multirate_core.data.known_texts import read_known
 from multirate_core.data.registry import load
-from multirate_core.errors import DownloadError
+from multirate_core.errors import DataError, DownloadError
+from multirate_core.models.catalog import model_info
 
 pytestmark = pytest.mark.slow  # many cases: they belong to the full set
 
@@ -156,3 +159,117 @@ def test_a_downloaded_set_is_read_without_another_download(
             (published / name).unlink(missing_ok=True)
     assert not list((tmp_path / "mine").iterdir())
     assert (own_home / "data" / "SVHN" / "train_32x32.mat").is_file()
+
+
+# The known text sets
+
+SENTENCES = {"train.tsv": b"a fine film\t1\na poor one\t0\n", "dev.tsv": b"so so\t0\n"}
+# The file's name at its address -> where the shared data keeps the same bytes.
+SHARED_FILES = {
+    "sst2": {"train.tsv": "sst2/train.tsv", "dev.tsv": "sst2/dev.tsv"},
+    "trec": {"train_5500.label": "trec6/TREC.train", "TREC_10.label": "trec6/TREC.test"},
+    "ag_news": {"test.csv": "ag_news_test/test.csv"},  # of train.csv there is no copy
+    "sms_spam": {"sms.tsv": "sms_spam/sms.tsv"},
+}
+
+
+def offer(patch: pytest.MonkeyPatch, name: str, files: list[RemoteFile]) -> None:
+    patch.setattr(text_downloads, "TEXT_FILES", {name: tuple(files)})
+
+
+def offer_sentences(patch: pytest.MonkeyPatch, folder: Path, address: str) -> None:
+    """Publish a tiny SST-2 at the test's own server."""
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in SENTENCES.items()}
+    for name, content in SENTENCES.items():
+        publish(folder, name, content)
+    offer(patch, "sst2", [RemoteFile((f"{address}/{name}",), None, sha256=sums[name]) for name in SENTENCES])
+
+
+@pytest.mark.parametrize("name", SHARED_FILES)
+def test_the_check_sums_of_the_text_sets_are_those_of_their_real_files(
+    name: str, published: Path, address: str, monkeypatch: pytest.MonkeyPatch, own_home: Path
+) -> None:
+    files = [file for file in text_downloads.TEXT_FILES[name] if file.name in SHARED_FILES[name]]
+    assert len(files) == len(SHARED_FILES[name]) and all(file.sha256 for file in files)
+    for file in files:
+        publish(published, file.name, shared(f"data/{SHARED_FILES[name][file.name]}").read_bytes())
+    offer(monkeypatch, name, [dataclasses.replace(file, urls=(f"{address}/{file.name}",)) for file in files])
+    rows = read_known(name, None, download=True)
+    ours = read_known(name, shared("data"))
+    assert (rows.train_texts, rows.train_labels) == (ours.train_texts, ours.train_labels)
+    assert (rows.test_texts, rows.test_labels) == (ours.test_texts, ours.test_labels)
+    assert {path.name for path in (own_home / "data").iterdir()} == {{"trec": "trec6"}.get(name, name)}
+
+
+def test_every_known_text_set_can_be_fetched_and_its_note_speaks_of_the_licence() -> None:
+    known = [info for info in DATASETS.values() if info.holds == "texts" and info.downloads]
+    assert {info.name for info in known} == set(text_downloads.TEXT_FILES) == set(SHARED_FILES)
+    assert all("licence" in info.note or "non-commercial" in info.note for info in known)
+    for file in (file for files in text_downloads.TEXT_FILES.values() for file in files):
+        assert all(url.startswith("https://") for url in file.urls) and len(file.sha256 or "") == 64
+
+
+def test_a_text_set_is_downloaded_once_and_never_into_the_users_folder(
+    tmp_path: Path, published: Path, address: str, monkeypatch: pytest.MonkeyPatch, own_home: Path
+) -> None:
+    offer_sentences(monkeypatch, published, address)
+    (tmp_path / "mine").mkdir()
+    said: list[str] = []
+    for folder in (tmp_path / "mine", None):
+        rows = read_known("sst2", folder, download=True, say=said.append)
+        assert (rows.train_texts, rows.test_texts) == (["a fine film", "a poor one"], ["so so"])
+        for name in SENTENCES:
+            (published / name).unlink(missing_ok=True)
+    assert read_known("sst2", None) == rows  # without another permission
+    assert not list((tmp_path / "mine").iterdir()) and (own_home / "data" / "sst2" / "dev.tsv").is_file()
+    assert any(line.startswith("Downloading SST-2: 0 of 0 MB") for line in said)
+
+
+def test_a_text_set_that_is_there_is_read_without_a_download(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, "sst2", [RemoteFile((f"{address}/gone.tsv",), None)])
+    (tmp_path / "train.tsv").write_bytes(SENTENCES["train.tsv"] * 2)
+    assert len(read_known("sst2", tmp_path, download=True).train_texts) == 2
+    with pytest.raises(DownloadError, match="404"):
+        read_known("sst2", None, download=True)
+
+
+def test_other_texts_than_the_published_ones_are_refused(
+    published: Path, address: str, monkeypatch: pytest.MonkeyPatch, own_home: Path
+) -> None:
+    offer_sentences(monkeypatch, published, address)
+    publish(published, "dev.tsv", b"so so\t1\n")
+    with pytest.raises(DownloadError, match=r"the SHA-256 of dev\.tsv is .* must be .*sst2, or give the folder"):
+        read_known("sst2", None, download=True)
+    assert not (own_home / "data" / "sst2").exists()
+    publish(published, "dev.tsv", SENTENCES["dev.tsv"])
+    assert read_known("sst2", None, download=True).test_texts == ["so so"]
+
+
+def test_a_text_set_whose_download_broke_off_goes_on_with_the_missing_file(
+    published: Path, address: str, monkeypatch: pytest.MonkeyPatch, own_home: Path
+) -> None:
+    offer_sentences(monkeypatch, published, address)
+    first, second = text_downloads.TEXT_FILES["sst2"]
+    publish(published, "broken.tsv", SENTENCES["dev.tsv"])
+    broken = dataclasses.replace(second, urls=(f"{address}/broken.tsv",))
+    offer(monkeypatch, "sst2", [first, broken])
+    with pytest.raises(DownloadError, match=r"SST-2 cannot be downloaded: .*bytes"):
+        read_known("sst2", None, download=True)
+    (published / "train.tsv").unlink()  # it is not fetched again
+    offer(monkeypatch, "sst2", [first, second])
+    assert len(read_known("sst2", None, download=True).train_texts) == 2
+    assert [path.name for path in (own_home / "data").iterdir()] == ["sst2"]
+
+
+def test_without_a_network_or_the_permission_the_message_says_where_the_files_go(
+    monkeypatch: pytest.MonkeyPatch, own_home: Path
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    offer(monkeypatch, "trec", [RemoteFile(("http://127.0.0.1:9/TREC_10.label",), None)])  # nobody listens there
+    with pytest.raises(DownloadError, match=rf"refused.*Put what TREC_10\.label hold\(s\) into {own_home}/data/trec6"):
+        read_known("trec", None, download=True)
+    with pytest.raises(DataError, match=rf"is not in {own_home}/data: looked for .* or allow the download"):
+        read_known("trec", None)
+    assert data_shape(DataConfig("trec", download=True), model_info("doc_net")).num_classes == 6

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plot_races import partition
 
-from multirate_core.config import ArmConfig, Budget, Execution, ModelConfig, RaceConfig, Recipe
+from multirate_core.config import ArmConfig, Budget, DataConfig, Execution, ModelConfig, RaceConfig, Recipe
 from multirate_core.data.catalog import DATASETS
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.metrics import METRICS
@@ -30,6 +30,7 @@ from pages.components.settings import (
     Settings,
     advice,
     check,
+    data_config,
     from_race,
     race_config,
 )
@@ -192,6 +193,13 @@ def test_a_path_is_forgotten_by_data_that_need_none() -> None:
     assert race_config(Settings(data="digits", data_path="/somewhere"), BOARD, {}).data.path is None
     folder = race_config(Settings(data="folder", data_path="/somewhere"), BOARD, {}).data
     assert folder.path == "/somewhere"
+
+
+def test_hub_data_keep_their_name_and_columns_and_come_back_from_a_race() -> None:
+    settings = Settings(model="doc_net", data="hub", data_path="a/b:c", text_column="review", label_column="3")
+    config = race_config(settings, BOARD, {})
+    assert config.data == DataConfig("hub", "a/b:c", train_images=300, text_column="review", label_column="3")
+    assert data_config(from_race(config)) == config.data
 
 
 @pytest.mark.parametrize(
