@@ -1,7 +1,8 @@
 """The target task of the offline text pair: which package does the opening of this docstring come from?
 
 The texts are read from packages that this project depends on, so they are on every machine that can run it; nothing is
-imported or run. Which rows there are depends on the versions of these packages. No torch, no download.
+imported or run. They come from the half of the files that the pretraining did not read. Which rows there are depends
+on the versions of these packages. No torch, no download.
 """
 
 from __future__ import annotations
@@ -15,42 +16,24 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from multirate_core.data.texts import TextRows
 from multirate_core.errors import DataError
 from multirate_core.home import subfolder
-from multirate_core.models.python_text import docstrings, python_files, read_source, scattered
+from multirate_core.models.python_packages import PACKAGES, PLACEHOLDER, package_files, without_names
+from multirate_core.models.python_text import docstrings, read_source
 
-# Class name (as pip knows the package) -> what is imported. All of them come with the project's requirements.
-PACKAGES: Final = {
-    "networkx": "networkx",
-    "numpy": "numpy",
-    "pandas": "pandas",
-    "scikit-learn": "sklearn",
-    "scipy": "scipy",
-    "streamlit": "streamlit",
-    "sympy": "sympy",
-    "torch": "torch",
-}
 TRAIN_PER_CLASS: Final = 300
 TEST_PER_CLASS: Final = 75  # one point of test accuracy is 6 texts
 MIN_WORDS: Final = 5
 MAX_WORDS: Final = 60
-PLACEHOLDER: Final = "library"  # stands for every name that would give the label away
 _NEEDED: Final = TRAIN_PER_CLASS + TEST_PER_CLASS
 _COLLECTED: Final = _NEEDED + 25  # texts read per package: some may turn out to be another package's as well
 _PER_FILE: Final = 16  # so that no single module makes up a class
-_RULES_VERSION: Final = 1  # of what follows; raised when the same packages give other rows
-_LEFT_OUT: Final = {"test", "tests", "testing", "_vendor", "vendor", "externals"}  # tests, and copies of other packages
+_RULES_VERSION: Final = 2  # of what follows; raised when the same packages give other rows
 
-_NAMES: Final = re.compile(
-    r"[\w-]*(?:networkx|numpy|pandas|scikit|sklearn|scipy|streamlit|sympy|torch)[\w-]*"
-    r"|\b(?:nx|np|pd|sk|sp|st)(?=\.\w)",
-    re.IGNORECASE,
-)
 _HEADING: Final = re.compile(r"[A-Z][\w ]{0,30}(?::\s*(?:\n|$)|\n\s*[-=~^]{3})")
 _NO_PROSE: Final = re.compile(r">>>|\.\. |[:@]\w+|[-=*+]{3}")  # an example, a directive, a field list, a table
 _SIGNATURE: Final = re.compile(r"[\w.]+\s?\(.*\)(?:\s*->.*)?")
@@ -106,7 +89,7 @@ def opening(docstring: str) -> str | None:
         if _HEADING.match(text) or _NO_PROSE.match(text):
             break
         if not _SIGNATURE.fullmatch(" ".join(text.split())):
-            words += _NAMES.sub(PLACEHOLDER, text).split()
+            words += without_names(text).split()
     return " ".join(words[:MAX_WORDS]) if len(words) >= MIN_WORDS else None
 
 
@@ -167,7 +150,7 @@ def _collect() -> dict[str, list[str]]:
 def _read_package(name: str) -> dict[str, str]:
     """Return texts of a package by their pattern, from as many of its files as it takes."""
     found: dict[str, str] = {}
-    for file in _files(name):
+    for file in package_files(name, "task"):
         new = {pattern(text): text for text in _openings(file)}
         fresh = [key for key in new if key not in found]
         found |= {key: new[key] for key in fresh[:_PER_FILE]}
@@ -180,19 +163,10 @@ def _openings(file: Path) -> Iterator[str]:
     yield from filter(None, map(opening, docstrings(read_source(file))))
 
 
-def _files(name: str) -> list[Path]:
-    """Return a package's source files, neighbours far from each other, so that the first ones are a fair sample."""
-    spec = find_spec(PACKAGES[name])
-    if spec is None or spec.origin is None:
-        raise DataError(f"the docstrings of {name} cannot be read: {PACKAGES[name]} has no source files here.")
-    root = Path(spec.origin).parent
-    inside = (file.relative_to(root) for file in python_files(root, _LEFT_OUT))
-    return [root / file for file in sorted(inside, key=scattered)]
-
-
 def _notes(versions: Mapping[str, str]) -> tuple[str, ...]:
     listed = ", ".join(f"{name} {number}" for name, number in versions.items())
     return (
         f"Openings of docstrings of {listed}; other versions give other rows.",
-        f"Names of these packages are replaced by {PLACEHOLDER!r}; texts that two packages share are left out.",
+        f"Names of these packages are replaced by {PLACEHOLDER!r}; texts that two packages share are left out, and "
+        "so are files that the shipped weights were pretrained on.",
     )

@@ -100,14 +100,16 @@ class DocNet(nn.Module):
 
         `attention_mask`, (B, L), is 0 at padding and 1 elsewhere; every row has a 1. Without it nothing is padding.
         """
-        x = self.encode(input_ids, attention_mask)  # (B, L, WIDTH)
-        if attention_mask is None:
-            mean = x.mean(dim=1)
-        else:
-            real = attention_mask.to(x.dtype).unsqueeze(2)  # (B, L, 1)
-            mean = (x * real).sum(dim=1) / real.sum(dim=1)
-        scores: Tensor = self.head(mean)
+        encoded = self.encode(input_ids, attention_mask)
+        scores: Tensor = self.head(self.mean(encoded, attention_mask))
         return scores
+
+    def mean(self, encoded: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Return the mean over the tokens that are no padding, (B, WIDTH), of what `encode` returned."""
+        if attention_mask is None:
+            return encoded.mean(dim=1)
+        real = attention_mask.to(encoded.dtype).unsqueeze(2)  # (B, L, 1)
+        return (encoded * real).sum(dim=1) / real.sum(dim=1)
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Return what the last norm gives for every token, (B, L, WIDTH); arguments as in `forward`."""

@@ -1,4 +1,4 @@
-"""Texts as rows of tokens, batches of them, and tokens hidden in them: what masked-language modelling trains on."""
+"""Texts as rows of tokens, two crops of a row, and tokens hidden in them: what pretraining looks at."""
 
 from __future__ import annotations
 
@@ -13,16 +13,43 @@ from multirate_core.models import doc_net
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-POOL: Final = 32  # batches whose rows are sorted by length together, so that little is padding
+ROW_TOKENS: Final = 256  # longer than the network takes: it sees crops
+SHORTEST_ROW: Final = 18  # its third is the shortest crop
+SHORTEST_CROP: Final = 10
+CROP_TOKENS: Final = 64
 
 
 def token_rows(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Return the texts as tokens, long ones in pieces of MAX_TOKENS that begin with [CLS] as well."""
-    rows = []
-    for text in tokenizer.encode_batch(texts, add_special_tokens=False):
-        step = doc_net.MAX_TOKENS - 1
-        rows += [[doc_net.CLS_ID, *text.ids[start : start + step]] for start in range(0, len(text.ids), step)]
-    return rows
+    """Return the texts as tokens without [CLS], long ones in pieces of ROW_TOKENS, without rows that are too short."""
+    encoded = [text.ids for text in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    pieces = (ids[start : start + ROW_TOKENS] for ids in encoded for start in range(0, len(ids), ROW_TOKENS))
+    return [piece for piece in pieces if len(piece) >= SHORTEST_ROW]
+
+
+def two_crops(row: Sequence[int], generator: torch.Generator) -> tuple[list[int], list[int]]:
+    """Cut a row in its middle third and return a stretch of each side, both after [CLS].
+
+    Args:
+        row: at least SHORTEST_ROW tokens.
+        generator: the only source of randomness.
+
+    Returns:
+        CROP_TOKENS tokens at most and six at least, or all that there are on that side; beside them [CLS].
+    """
+    third = len(row) // 3
+    place = _between(third, len(row) - third, generator)
+    return _crop(row[:place], generator), _crop(row[place:], generator)
+
+
+def _crop(tokens: Sequence[int], generator: torch.Generator) -> list[int]:
+    longest = min(len(tokens), CROP_TOKENS)
+    length = _between(min(len(tokens), SHORTEST_CROP), longest, generator)
+    start = _between(0, len(tokens) - length, generator)
+    return [doc_net.CLS_ID, *tokens[start : start + length]]
+
+
+def _between(low: int, high: int, generator: torch.Generator) -> int:
+    return int(torch.randint(low, high + 1, (), generator=generator))
 
 
 def mask(input_ids: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -44,15 +71,12 @@ def mask(input_ids: Tensor, fraction: float, generator: torch.Generator) -> tupl
     return torch.where(chosen & (fate >= 0.9), others, shown), chosen
 
 
-def batches(rows: Sequence[list[int]], batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield batches without end, int64 (batch_size, L), filled up with [PAD]; rows of a batch have similar lengths."""
-    pool = min(POOL * batch_size, len(rows) // batch_size * batch_size)
+def batches(rows: Sequence[list[int]], batch_size: int, generator: torch.Generator) -> Iterator[list[list[int]]]:
+    """Yield batches without end, in every epoch each row once but for those that do not fill a batch."""
     while True:
         order = torch.randperm(len(rows), generator=generator).tolist()
-        for start in range(0, len(order) - pool + 1, pool):
-            drawn = sorted(order[start : start + pool], key=lambda number: len(rows[number]))
-            for batch in torch.randperm(pool // batch_size, generator=generator).tolist():
-                yield pad([rows[number] for number in drawn[batch * batch_size : (batch + 1) * batch_size]])
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            yield [rows[number] for number in order[start : start + batch_size]]
 
 
 def pad(rows: Sequence[list[int]]) -> Tensor:

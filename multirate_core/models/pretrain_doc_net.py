@@ -1,8 +1,9 @@
 """Train the offline text pair's tokenizer and weights: `python -m multirate_core.models.pretrain_doc_net --out DIR`.
 
-Masked-language modelling on the documentation of the running Python's standard library. One thread and deterministic
-kernels: on one machine, with one set of versions, the files come out the same bit for bit. Beside them stands a JSON
-record of the seed, text, settings, versions, check sums, losses and seconds.
+Two tasks at once on the documentation of the running Python's standard library and of half of the files of eight
+packages: guess masked tokens, and find which two stretches of text come from one docstring. No label is used. One
+thread and deterministic kernels: on one machine, with one set of versions, the files come out the same bit for bit.
+Beside them stands a JSON record of the seed, text, settings, versions, check sums, losses and seconds.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final
 
 import torch
@@ -28,7 +30,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from multirate_core.models import doc_net
-from multirate_core.models.masked_tokens import batches, mask, token_rows
+from multirate_core.models.masked_tokens import batches, mask, pad, token_rows, two_crops
+from multirate_core.models.python_packages import PACKAGES, package_docstrings
 from multirate_core.models.python_text import standard_library_texts
 
 HELD_OUT: Final = 50  # every fiftieth text is for evaluation only
@@ -42,34 +45,46 @@ class PretrainSettings:
     """What decides tokenizer and weights; `peak_lr` and weight decay are of AdamW, one-cycle schedule."""
 
     seed: int = 0
-    steps: int = 1800
-    batch_size: int = 32
+    steps: int = 4000
+    batch_size: int = 32  # docstrings, of which each gives two crops
     peak_lr: float = 2e-3
     weight_decay: float = 0.01
     warmup_fraction: float = 0.1
-    masked_fraction: float = 0.3  # more than BERT's 0.15: more to learn from every step
-    max_files: int | None = None  # of the standard library; None: all, and the help topics
+    masked_fraction: float = 0.15
+    masked_weight: float = 0.3  # of the loss for masked tokens; that of the pairs counts 1
+    temperature: float = 0.07  # similarities of pairs are divided by it
+    max_files: int | None = None  # of the standard library; None: all, the help topics, and the packages
 
 
 QUICK: Final = PretrainSettings(steps=30, batch_size=16, max_files=12)
 
 
 @dataclass(frozen=True)
+class Losses:
+    """Means over held-out texts, in nats: per masked token, and per crop whose other half is to be found."""
+
+    masked: float
+    pairs: float
+
+
+@dataclass(frozen=True)
 class Pretrained:
-    """What a run gives; losses are in nats per masked token of held-out texts."""
+    """What a run gives; losses are those before the first step and after the last."""
 
     tokenizer: Tokenizer
     model: doc_net.DocNet
     text: dict[str, Any]
-    loss_before: float
-    loss_after: float
+    before: Losses
+    after: Losses
     seconds: float
 
 
-class TokenGuesser(nn.Module):
-    """The network with a head for masked tokens, which reads them off the embedding of tokens itself.
+class Pretrainer(nn.Module):
+    """The network with a head for masked tokens, which reads them off the tokens' embedding, and one for whole texts.
 
-    Source: J. Devlin et al., BERT, NAACL 2019 (arXiv 1810.04805), section 3.1.
+    Sources: J. Devlin et al., BERT, NAACL 2019 (arXiv 1810.04805), section 3.1, of the masked tokens; G. Izacard et
+    al., Unsupervised Dense Information Retrieval with Contrastive Learning, TMLR 2022 (arXiv 2112.09118), section 3.1,
+    of crops as pairs.
     """
 
     def __init__(self) -> None:
@@ -78,24 +93,36 @@ class TokenGuesser(nn.Module):
         self.dense = nn.Linear(doc_net.WIDTH, doc_net.WIDTH)
         self.norm = nn.LayerNorm(doc_net.WIDTH)
         self.bias = nn.Parameter(torch.zeros(doc_net.VOCABULARY))
+        self.direction = nn.Linear(doc_net.WIDTH, doc_net.WIDTH)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, chosen: Tensor) -> Tensor:
-        """Return scores (number of True in `chosen`, VOCABULARY) for the tokens chosen, a bool (B, L)."""
-        encoded = self.network.encode(input_ids, attention_mask)[chosen]
-        hidden = self.norm(functional.gelu(self.dense(encoded)))
-        return functional.linear(hidden, self.network.tokens.weight, self.bias)
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what is guessed of tokens and of texts.
+
+        Args:
+            input_ids: int64 (B, L).
+            attention_mask: bool (B, L), False at padding.
+            chosen: bool (B, L), the tokens to be guessed.
+
+        Returns:
+            Scores (number of True in `chosen`, VOCABULARY), and directions (B, WIDTH) of length 1.
+        """
+        encoded = self.network.encode(input_ids, attention_mask)
+        hidden = self.norm(functional.gelu(self.dense(encoded[chosen])))
+        scores = functional.linear(hidden, self.network.tokens.weight, self.bias)
+        mean = self.network.mean(encoded, attention_mask)
+        return scores, functional.normalize(self.direction(mean), dim=1)
 
 
 def pretrain(settings: PretrainSettings) -> Pretrained:
     """Train tokenizer and network; equal settings and equal versions give equal bits."""
     started = time.perf_counter()
     with _reproducible():
-        texts = standard_library_texts(settings.max_files)
+        texts = _texts(settings.max_files)
         tokenizer = train_tokenizer(texts)
         rows = token_rows(tokenizer, texts)
         held_out, training = rows[::HELD_OUT], [row for i, row in enumerate(rows) if i % HELD_OUT]
         torch.manual_seed(settings.seed)
-        model = TokenGuesser()
+        model = Pretrainer()
         before = evaluate(model, held_out, settings)
         _train(model, training, settings)
         after = evaluate(model, held_out, settings)
@@ -130,16 +157,17 @@ def train_tokenizer(texts: Sequence[str]) -> Tokenizer:
     return tokenizer
 
 
-def evaluate(model: TokenGuesser, rows: Sequence[list[int]], settings: PretrainSettings) -> float:
-    """Return the mean loss per masked token, with masks that are the same every time."""
+def evaluate(model: Pretrainer, rows: Sequence[list[int]], settings: PretrainSettings) -> Losses:
+    """Return the losses with crops and masks that are the same every time."""
     generator = torch.Generator().manual_seed(EVALUATION_SEED)
-    total, count = 0.0, 0
     size = min(settings.batch_size, len(rows))
+    found = []
     with torch.inference_mode():
-        for input_ids in islice(batches(rows, size, generator), EVALUATION_BATCHES):
-            loss, guesses = _loss(model, input_ids, settings.masked_fraction, generator)
-            total, count = total + loss.item() * guesses, count + guesses
-    return total / count
+        for batch in islice(batches(rows, size, generator), EVALUATION_BATCHES):
+            masked, pairs = _losses(model, batch, settings, generator)
+            found.append((masked.item(), pairs.item()))
+    masked_losses, pair_losses = zip(*found, strict=True)
+    return Losses(fmean(masked_losses), fmean(pair_losses))
 
 
 def write(result: Pretrained, settings: PretrainSettings, folder: Path) -> dict[str, Any]:
@@ -160,8 +188,8 @@ def write(result: Pretrained, settings: PretrainSettings, folder: Path) -> dict[
         "vocabulary": result.tokenizer.get_vocab_size(),
         "settings": asdict(settings),
         "text": result.text,
-        "held_out_loss_before": round(result.loss_before, 4),
-        "held_out_loss_after": round(result.loss_after, 4),
+        "held_out_before": {name: round(loss, 4) for name, loss in asdict(result.before).items()},
+        "held_out_after": {name: round(loss, 4) for name, loss in asdict(result.after).items()},
         "seconds": round(result.seconds),
         "versions": _versions(),
     }
@@ -183,28 +211,45 @@ def _reproducible() -> Iterator[None]:
         torch.use_deterministic_algorithms(strict)
 
 
-def _train(model: TokenGuesser, rows: Sequence[list[int]], settings: PretrainSettings) -> None:
+def _texts(max_files: int | None) -> list[str]:
+    """Return the texts without doubles: of the standard library, and of the packages unless only some files count."""
+    texts = standard_library_texts(max_files)
+    if max_files is None:
+        texts += package_docstrings("pretraining")
+    return list(dict.fromkeys(texts))
+
+
+def _train(model: Pretrainer, rows: Sequence[list[int]], settings: PretrainSettings) -> None:
     optimizer, schedule = _optimizer(model, settings)
     generator = torch.Generator().manual_seed(settings.seed)
     endless = batches(rows, settings.batch_size, generator)
-    mean = 0.0  # of the loss, over about a hundred steps
+    means = [0.0, 0.0]  # of the two losses, over about a hundred steps
     for step in range(1, settings.steps + 1):
         optimizer.zero_grad()
-        loss, _ = _loss(model, next(endless), settings.masked_fraction, generator)
-        loss.backward()  # type: ignore[no-untyped-call]
+        masked, pairs = _losses(model, next(endless), settings, generator)
+        (settings.masked_weight * masked + pairs).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        mean += (loss.item() - mean) / min(step, 100)
+        now = (masked.item(), pairs.item())
+        means = [mean + (loss - mean) / min(step, 100) for mean, loss in zip(means, now, strict=True)]
         if step % 100 == 0:
-            print(f"step {step} of {settings.steps}: loss {mean:.3f}", file=sys.stderr, flush=True)
+            told = f"masked tokens {means[0]:.3f}, pairs {means[1]:.3f}"
+            print(f"step {step} of {settings.steps}: {told}", file=sys.stderr, flush=True)
 
 
-def _loss(model: TokenGuesser, input_ids: Tensor, fraction: float, generator: torch.Generator) -> tuple[Tensor, int]:
-    """Return the mean loss over the tokens to be guessed, and their number."""
-    shown, chosen = mask(input_ids, fraction, generator)
-    scores = model(shown, input_ids != doc_net.PAD_ID, chosen)
-    return functional.cross_entropy(scores, input_ids[chosen]), len(scores)
+def _losses(
+    model: Pretrainer, rows: Sequence[list[int]], settings: PretrainSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the mean loss over the masked tokens, and over the crops: which of the other crops is its neighbour?"""
+    first, second = zip(*(two_crops(row, generator) for row in rows), strict=True)
+    input_ids = pad([*first, *second])
+    shown, chosen = mask(input_ids, settings.masked_fraction, generator)
+    scores, directions = model(shown, input_ids != doc_net.PAD_ID, chosen)
+    likeness = directions[: len(rows)] @ directions[len(rows) :].T / settings.temperature
+    own = torch.arange(len(rows))
+    pairs = (functional.cross_entropy(likeness, own) + functional.cross_entropy(likeness.T, own)) / 2
+    return functional.cross_entropy(scores, input_ids[chosen]), pairs
 
 
 def _optimizer(
@@ -221,7 +266,8 @@ def _optimizer(
 
 def _describe_text(texts: Sequence[str], rows: Sequence[list[int]]) -> dict[str, Any]:
     return {
-        "source": "docstrings and help topics of Python's standard library (multirate_core.models.python_text)",
+        "source": "docstrings and help topics of Python's standard library (multirate_core.models.python_text), and "
+        "docstrings of half of the files of eight packages (multirate_core.models.python_packages)",
         "texts": len(texts),
         "characters": sum(map(len, texts)),
         "tokens": sum(map(len, rows)),
@@ -235,7 +281,7 @@ def _sha256(path: Path) -> str:
 
 
 def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("torch", "tokenizers", "safetensors")}
+    packages = {name: version(name) for name in ("tokenizers", "safetensors", *PACKAGES)}
     cpu = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     return {"python": platform.python_version(), **packages, "cpu": cpu}
 
