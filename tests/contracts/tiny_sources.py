@@ -33,16 +33,16 @@ def densenet(num_classes, in_channels):
     return models.DenseNet(8, (2, 2), 8, num_classes=num_classes)
 
 class Pooled(nn.Module):
-    def __init__(self, num_classes):
+    def __init__(self, num_classes, in_channels):
         super().__init__()
-        self.stem = nn.Conv2d(3, 32, 4, stride=4)
+        self.stem = nn.Conv2d(in_channels, 32, 4, stride=4)
         self.fc = nn.Linear(32, num_classes)
 
     def forward(self, images):
         return self.fc(self.stem(images).relu().mean((2, 3)))
 
 def pooled(num_classes, in_channels):
-    return Pooled(num_classes)
+    return Pooled(num_classes, in_channels)
 """
 CLASS_WORDS = ("good", "bad", "what", "who", "where", "not")
 FILLERS = ("the", "film", "was", "very", "it", "and")
@@ -68,10 +68,12 @@ def network_words(model: str, folder: Path) -> list[str]:
 
 
 def data_words(source: str, folder: Path) -> list[str]:
-    """Return the words that name data of one of EVERY_SOURCE, written into the folder."""
+    """Return the words that name data of one of EVERY_SOURCE, written into a new folder "data" inside the folder."""
     words, info = ["--data", FORMS.get(source, source)], DATASETS.get(source)
     if info is not None and info.source == "shipped":
         return words
+    folder = folder / "data"
+    folder.mkdir()
     written = _texts(source, folder) if source in _ROWS or source.startswith("table") else _images(source, folder)
     return [*words, "--data-path", str(written)]
 
