@@ -110,8 +110,14 @@ def assert_raced(head: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("race", RACES, ids=lambda race: f"{race.model}-{race.data}")
 def test_every_kind_of_head_and_every_reader_is_raced(race: Race, tmp_path: Path) -> None:
-    assert run_here(race.words(tmp_path)) == 0
+    words = race.words(tmp_path)
+    assert run_here(words) == 0
     assert_raced(race.head)
+    with store.open_store(store_path()) as opened:
+        config = store.list_races(opened)[0].config
+    assert ["--model", config.model.name, *(["--source", config.model.source] if config.model.source else [])] == words[
+        1 : words.index("--data")
+    ]
 
 
 def test_a_race_in_processes_of_its_own_prints_its_result_and_is_listed(own_home: Path, tmp_path: Path) -> None:
