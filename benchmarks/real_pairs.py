@@ -126,9 +126,9 @@ def _language_models(shared: Path) -> Iterator[Pair]:
     from importlib import import_module
 
     network = ("--model", "minilm", "--source", str(import_module(MINILM).get_model_path()))
-    size = ("--train-images", "640", "--test-images", "300", "--batch-size", "16", "--max-tokens", "48")
+    size = ("--train-images", "640", "--test-images", "200", "--batch-size", "16", "--max-tokens", "48")
     for data, folder, title in (("sst2", "sst2", "SST-2"), ("trec", "trec6", "TREC")):
-        words = (*network, "--data", data, "--data-path", str(shared / "data" / folder), *size, "--lr", "0.03")
+        words = (*network, "--data", data, "--data-path", str(shared / "data" / folder), *size, "--lr", "0.006")
         yield Pair(f"minilm_{data}", f"MiniLM, {title}", words, 2)
 
 

@@ -267,6 +267,8 @@ class RaceConfig:
         threads: CPU threads of the worker; None takes max(1, cores - 1).
         execution: precision, memory format, compiler and memory, the same for all arms.
         metric: what the race is judged by: targets, answers and plots; every evaluation has them all.
+        evaluations: how often an arm is tested during its training, at about equal distances of its seconds; it is also
+            tested before the first step and after every epoch. Testing is no training time, but it takes time.
         record_steps: False keeps evaluations only (used to measure what recording costs).
     """
 
@@ -282,6 +284,7 @@ class RaceConfig:
     version: int = CONFIG_VERSION
     execution: Execution = field(default_factory=Execution)
     metric: Metric = "accuracy"
+    evaluations: int = 20
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -297,6 +300,7 @@ class RaceConfig:
             require_whole("seed", seed, 0, 2**31 - 1)
         if self.threads is not None:
             require_whole("threads", self.threads, 1, 1024)
+        require_whole("evaluations", self.evaluations, 1, 1000)
         require_choice("metric", self.metric, get_args(Metric))
         base, _, index = self.device.partition(":")
         if base not in ("auto", "cpu", "mps", "cuda") or (index and not (base == "cuda" and index.isdigit())):

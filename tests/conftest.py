@@ -9,11 +9,12 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_users_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def no_users_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """For fixtures that live longer than a test: never the data folder of whoever runs the tests."""
+    home = tmp_path_factory.mktemp("shared-home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MULTIRATE_HOME", str(tmp_path_factory.mktemp("shared-home")))
-        yield
+        patch.setenv("MULTIRATE_HOME", str(home))
+        yield home
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,16 @@
-"""Tiny sets with random pixels, written in the forms in which the published sets lie on disk."""
+"""Tiny sets of noise with a colour for every class, written in the forms in which the published sets lie on disk."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import pickle
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from image_cases import noise_image, write_idx
+from image_cases import write_idx
+from PIL import Image
 from scipy.io import savemat
 from torchvision.datasets import Imagenette
 
@@ -45,30 +48,30 @@ def write_set(name: str, root: Path) -> Path:
 
 
 def write_mnist(folder: Path) -> None:
-    draw = np.random.default_rng(0)
     for part, count in (("train", 60), ("t10k", 20)):
-        write_idx(folder / f"{part}-images-idx3-ubyte", draw.integers(0, 256, (count, 28, 28), dtype=np.uint8))
-        write_idx(folder / f"{part}-labels-idx1-ubyte", (np.arange(count) % 10).astype(np.uint8))
+        labels = np.arange(count) % 10
+        write_idx(folder / f"{part}-images-idx3-ubyte", coloured(labels, (28, 28, 1), count)[..., 0])
+        write_idx(folder / f"{part}-labels-idx1-ubyte", labels.astype(np.uint8))
 
 
 def write_svhn(folder: Path) -> None:
-    draw = np.random.default_rng(1)
     for part, count in (("train", 60), ("test", 20)):
-        pixels = draw.integers(0, 256, (32, 32, 3, count), dtype=np.uint8)
-        labels = (np.arange(count, dtype=np.uint8)[:, None] % 10) + 1
-        savemat(folder / f"{part}_32x32.mat", {"X": pixels, "y": labels}, do_compression=True)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        pixels = coloured(labels, (32, 32, 3), count).transpose(1, 2, 3, 0)
+        savemat(folder / f"{part}_32x32.mat", {"X": pixels, "y": labels[:, None] + 1}, do_compression=True)
 
 
 def write_stl10(folder: Path) -> None:
-    draw = np.random.default_rng(2)
     for part, count in (("train", 40), ("test", 20)):
-        draw.integers(0, 256, (count, 3, 96, 96), dtype=np.uint8).tofile(folder / f"{part}_X.bin")
-        (np.arange(count, dtype=np.uint8) % 10 + 1).tofile(folder / f"{part}_y.bin")
+        labels = np.arange(count, dtype=np.uint8) % 10
+        coloured(labels, (96, 96, 3), count).transpose(0, 3, 2, 1).tofile(folder / f"{part}_X.bin")
+        (labels + 1).tofile(folder / f"{part}_y.bin")
 
 
 def write_eurosat(folder: Path) -> None:
     for place, label in enumerate(DATASETS["eurosat"].class_names):
-        write_images([folder / label / f"{label}_{number}.jpg" for number in range(1, 8)], 100 * place)
+        paths = [folder / label / f"{label}_{number}.jpg" for number in range(1, 8)]
+        write_images(paths, [place] * len(paths), 100 * place)
 
 
 def write_flowers(folder: Path) -> None:
@@ -79,7 +82,7 @@ def write_flowers(folder: Path) -> None:
     savemat(folder / "imagelabels.mat", {"labels": labels[None]})
     parts = {"trnid": ids[seen == 0], "valid": ids[seen == 1], "tstid": ids[seen > 1]}
     savemat(folder / "setid.mat", {name: part[None] for name, part in parts.items()})
-    write_images([folder / "jpg" / f"image_{number:05d}.jpg" for number in ids], 0)
+    write_images([folder / "jpg" / f"image_{number:05d}.jpg" for number in ids], labels)
 
 
 def write_pets(folder: Path) -> None:
@@ -91,8 +94,8 @@ def write_pets(folder: Path) -> None:
             lines["trainval" if number < 2 else "test"].append(f"{breed}_{number} {label} {1 + label % 2} 1")
     for part, listed in lines.items():
         (folder / "annotations" / f"{part}.txt").write_text("\n".join(listed) + "\n")
-    names = [line.split()[0] for listed in lines.values() for line in listed]
-    write_images([folder / "images" / f"{name}.jpg" for name in names], 0)
+    rows = [line.split() for listed in lines.values() for line in listed]
+    write_images([folder / "images" / f"{row[0]}.jpg" for row in rows], [int(row[1]) for row in rows])
 
 
 def write_food(folder: Path) -> None:
@@ -101,17 +104,51 @@ def write_food(folder: Path) -> None:
     for part, numbers in (("train", (1, 2)), ("test", (3,))):
         listed = {name: [f"{name}/{number}" for number in numbers] for name in classes}
         (folder / "meta" / f"{part}.json").write_text(json.dumps(listed))
-    write_images([folder / "images" / name / f"{number}.jpg" for name in classes for number in (1, 2, 3)], 0)
+    names = [f"{name}/{number}.jpg" for name in classes for number in (1, 2, 3)]
+    write_images([folder / "images" / name for name in names], [place // 3 for place in range(len(names))])
 
 
 def write_imagenette(folder: Path) -> None:
     for part, count in (("train", 4), ("val", 2)):
         for place, label in enumerate(Imagenette._WNID_TO_CLASS):
-            names = [folder / part / label / f"{label}_{number}.JPEG" for number in range(count)]
-            write_images(names, 1000 * count + 100 * place)
+            paths = [folder / part / label / f"{label}_{number}.JPEG" for number in range(count)]
+            write_images(paths, [place] * count, 1000 * count + 100 * place)
 
 
-def write_images(paths: Iterable[Path], seed: int) -> None:
-    for place, path in enumerate(paths):
+def write_images(paths: Sequence[Path], labels: Sequence[int] | np.ndarray, seed: int = 0) -> None:
+    for path, pixels in zip(paths, coloured(labels, (12, 14, 3), seed), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise_image(seed + place, (14, 12)).save(path, "JPEG")
+        Image.fromarray(pixels).save(path, "JPEG")
+
+
+def coloured(labels: Sequence[int] | np.ndarray, shape: tuple[int, int, int], seed: int) -> np.ndarray:
+    """Return an image of noise for every label, in the colour of its class: uint8 (N, H, W, C)."""
+    noise = np.random.default_rng(seed).integers(0, 80, (len(labels), *shape), dtype=np.uint8)
+    colours = [np.random.default_rng(int(label)).integers(0, 176, (1, 1, shape[2]), dtype=np.uint8) for label in labels]
+    return noise + np.stack(colours)
+
+
+def write_cifar10(root: Path, **changes: Any) -> Path:
+    """Write one training file and the test file in CIFAR-10's format; `changes` replace entries of both."""
+    folder, labels = root / "cifar-10-batches-py", np.arange(20) % 10
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(("data_batch_1", "test_batch")):
+        content = {"data": _cifar_rows(labels, seed), "labels": labels.tolist()}
+        (folder / name).write_bytes(pickle.dumps({**content, **changes}))
+    return root
+
+
+def write_cifar100(root: Path) -> Path:
+    """Write files in CIFAR-100's format: 100 classes, three training images of each."""
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name, count in (("train", 300), ("test", 100)):
+        labels = np.arange(count) % 100
+        content = {b"data": _cifar_rows(labels, count), b"fine_labels": labels.tolist()}
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": [f"class {i}" for i in range(100)]}))
+    return root
+
+
+def _cifar_rows(labels: np.ndarray, seed: int) -> np.ndarray:
+    return coloured(labels, (32, 32, 3), seed).transpose(0, 3, 1, 2).reshape(len(labels), -1)

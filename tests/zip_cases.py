@@ -71,6 +71,11 @@ def unpack(data: bytes, limits: UploadLimits = LIMITS, name: str = "pets.zip") -
     return unpack_images(io.BytesIO(data), name, limits)
 
 
+def names_below(folder: Path) -> set[str]:
+    """Every file below a folder, by its path from there."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 def listing(folder: Path) -> dict[str, int]:
     """Every file and folder below a folder, with the time of its last change."""
     return {str(path.relative_to(folder)): path.lstat().st_mtime_ns for path in sorted(folder.rglob("*"))}

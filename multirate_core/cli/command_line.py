@@ -59,6 +59,7 @@ def _options(config: RaceConfig, base: RacePreset) -> Iterator[tuple[str, Any, A
         yield f"--{name}", getattr(config.budget, name), getattr(base.budget, name)
     yield "--seeds", len(config.seeds), 1
     yield "--metric", config.metric, "accuracy"
+    yield "--evaluations", config.evaluations, RaceConfig.evaluations
     yield "--device", config.device, "auto"
     yield "--threads", config.threads, None
     for name in ("precision", "memory"):

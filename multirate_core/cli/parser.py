@@ -79,6 +79,7 @@ def _compare(commands: argparse._SubParsersAction[OneLineParser]) -> None:
     _add_training(parser)
     _add_computing(parser)
     run = parser.add_argument_group("running")
+    run.add_argument("--evaluations", type=int, metavar="N", help="how often an arm is tested; default 20")
     run.add_argument("--metric", metavar="NAME", help=f"what the race is judged by: {', '.join(METRICS)}")
     run.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
     run.add_argument("--threads", type=int, metavar="N", help="CPU threads of the worker; default: cores - 1")

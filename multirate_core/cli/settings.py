@@ -60,6 +60,7 @@ def race_config(options: Namespace) -> RaceConfig:
         threads=options.threads,
         execution=_execution(options),
         metric=options.metric or "accuracy",
+        **_given(options, evaluations="evaluations"),
     )
     require_weights(model_info(config.model.name), config.model.weights)
     _require_use(options, kinds)

@@ -10,7 +10,7 @@ import torch
 from multirate_core.data.texts import TextSplit
 from multirate_core.events import Event, PhaseChanged, Progress
 from multirate_core.models.registry import BuiltModel
-from multirate_core.race.marks import MARKS, Marks
+from multirate_core.race.marks import Marks
 from multirate_core.race.progress import ProgressMeter
 from multirate_core.race.seed import Control, SeedRace, training_phase
 from multirate_core.race.start import RaceParts, make_lanes, warm_up
@@ -30,7 +30,7 @@ def race_lanes(parts: RaceParts, control: Control) -> Iterator[Event]:
         control: asked between two slices: "go", "pause" or "stop".
     """
     config = parts.config
-    marks = Marks(None if config.budget.seconds is None else config.budget.seconds / MARKS)
+    marks = Marks(config.evaluations, config.budget.seconds)
     meter = ProgressMeter(config.budget, len(config.seeds))
     train: Samples | None = None
     test: Samples | None = None

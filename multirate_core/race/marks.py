@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 
-MARKS = 20
-
 
 class Marks:
     """Marks of a race, the same for all lanes and seeds.
 
     Args:
-        spacing_s: training seconds between two marks; None until it is known.
+        count: how many there are on the longest lane.
+        total_s: training seconds of the longest lane; None until it is known.
     """
 
-    def __init__(self, spacing_s: float | None = None) -> None:
-        self.spacing_s = spacing_s
+    def __init__(self, count: int, total_s: float | None = None) -> None:
+        self.count = count
+        self.spacing_s = None if total_s is None else total_s / count
 
     def next_after(self, train_seconds: float) -> float:
         """Return the first mark after a lane's clock, or infinity while the spacing is not known."""
@@ -25,6 +25,6 @@ class Marks:
         return (passed + 1) * self.spacing_s
 
     def fit_to(self, slowest_total_s: float) -> None:
-        """Spread 20 marks over the longest expected training time of a lane; later lanes keep the spacing."""
+        """Spread the marks over the longest expected training time of a lane; later lanes keep the spacing."""
         if self.spacing_s is None:
-            self.spacing_s = slowest_total_s / MARKS
+            self.spacing_s = slowest_total_s / self.count

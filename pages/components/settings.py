@@ -97,6 +97,7 @@ class Settings:
     compile: bool = False
     axis: str = "seconds"
     metric: str = "accuracy"
+    evaluations: int = 20
 
 
 # Field of Settings -> the label of its number on the page.
@@ -123,6 +124,7 @@ LABELS = {
     "accumulate": "Micro-batches per step",
     "memory": "Memory of multirate",
     "seeds": "Seeds",
+    "evaluations": "Tests per run",
     "threads": "CPU threads",
 }
 
@@ -196,6 +198,7 @@ def _config(settings: Settings, arms: tuple[ArmConfig, ...]) -> RaceConfig:
         device=settings.device,
         threads=settings.threads or None,
         execution=_execution(settings),
+        evaluations=settings.evaluations,
         metric=settings.metric,  # type: ignore[arg-type]  # RaceConfig checks it
     )
 
@@ -243,6 +246,7 @@ def from_race(config: RaceConfig) -> Settings:
         channels_last=config.execution.channels_last,
         compile=config.execution.compile,
         metric=config.metric,
+        evaluations=config.evaluations,
     )
 
 

@@ -57,6 +57,8 @@ those of the fast groups alone. What slow groups hold is not clipped again."""
 DECAY_NORMS_HELP = "Off: parameters of one dimension are left without weight decay."
 ACCUMULATE_HELP = """Each batch goes through the network in so many parts: less memory, and the same step but for
 rounding and BatchNorm, which sees one part at a time."""
+EVALUATIONS_HELP = """At about equal distances of training time, and after every epoch. Testing is not counted as
+training time, but with a large test part it takes longer than training: test less often, or on fewer samples."""
 METRIC_HELP = """What targets, answers and the upper plot are about, on the test part. Every test computes them all.
 Where one class is much more frequent than the others, accuracy says little."""
 SPLIT_TITLES = {"own": "The set's own", "random": "Random"}
@@ -247,6 +249,7 @@ def _rarely_changed() -> None:
             "Channels last", "channels_last", "Convolution weights and images with the channels innermost in memory."
         )
     _toggle("Compile", "compile", COMPILE_HELP)
+    _number("evaluations", 1.0, EVALUATIONS_HELP)
     titles = {name: info.long_title for name, info in METRIC_INFO.items()}
     _select("Judged by", "metric", titles, help=METRIC_HELP)
 

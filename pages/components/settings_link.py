@@ -100,6 +100,7 @@ LINK_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "compile": ("comp", _flag),
     "axis": ("x", _choice(*AXES)),
     "metric": ("met", _choice(*METRICS)),
+    "evaluations": ("ev", int),
 }
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import pickle
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from image_cases import draw_folder, shared, silent, small_fashion
-from set_cases import write_set
+from set_cases import write_cifar100, write_set
 
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import DATASETS, data_shape
@@ -27,18 +25,6 @@ KNOWN = {
     **{"imagenette160": 25, "imagenette320": 25},
 }  # with training images
 SOURCES = ("digits", "fashion_mnist", "cifar10", "cifar100", "folder", "split_folder", "real_folder", *KNOWN)
-
-
-def write_cifar100(root: Path) -> Path:
-    """Write files in CIFAR-100's format: random pixels, 100 classes, three training images of each."""
-    folder, draw = root / "cifar-100-python", np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    for name, count in (("train", 300), ("test", 100)):
-        pixels = draw.integers(0, 256, (count, 3072), dtype=np.uint8)
-        content = {b"data": pixels, b"fine_labels": [row % 100 for row in range(count)]}
-        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
-    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": [f"class {i}" for i in range(100)]}))
-    return root
 
 
 @pytest.fixture(params=SOURCES)

@@ -16,6 +16,7 @@ import torch
 from multirate_core import store
 from multirate_core.cli.program import main
 from multirate_core.home import store_path
+from multirate_core.layers import describe
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +67,8 @@ def test_weights_that_do_not_fit_are_bad_input_though_only_the_worker_sees_it(
 def test_batchnorm_on_single_pixels_is_bad_input_though_only_the_worker_sees_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    request = {"model": "glyph_net", "num_classes": 10, "input_shape": (1, 8, 8)}
+    assert describe.main([json.dumps(request)]) == 0  # else the command would start a process
     code = main(["compare", *SMALL, "--batch-size", "1", "--image-size", "8", "--inline"])
     out, err = capsys.readouterr()
     assert (code, out) == (2, "")

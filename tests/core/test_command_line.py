@@ -152,6 +152,7 @@ def races(draw: st.DrawFn) -> RaceConfig:
         threads=draw(st.none() | st.integers(1, 1024)),
         execution=draw(EXECUTIONS),
         metric=draw(st.sampled_from(METRICS)),
+        evaluations=draw(st.sampled_from([1, 20, 1000])),
     )
 
 

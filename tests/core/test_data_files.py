@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from image_cases import shared, silent, small_fashion, write_idx
+from set_cases import write_cifar10
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from multirate_core.config import DataConfig
@@ -34,16 +35,6 @@ def read(name: str, path: Path | None, **settings: Any) -> DataSplit:
     config = DataConfig(name, path=None if path is None else str(path), **settings)
     channels = DATASETS[name].channels
     return load(config, seed=0, image_size=28 if name == "fashion_mnist" else 32, channels=channels, say=silent)
-
-
-def small_cifar(root: Path, **changes: Any) -> Path:
-    """Write one training file and the test file in CIFAR-10's format; `changes` replace entries of both."""
-    folder, draw = root / "cifar-10-batches-py", np.random.default_rng(0)
-    folder.mkdir(parents=True)
-    for name in ("data_batch_1", "test_batch"):
-        content = {"data": draw.integers(0, 256, (20, 3072), dtype=np.uint8), "labels": [row % 10 for row in range(20)]}
-        (folder / name).write_bytes(pickle.dumps({**content, **changes}))
-    return root
 
 
 class CodeRunner:
@@ -75,7 +66,7 @@ def test_fashion_is_found_from_the_root_its_folder_and_the_raw_folder(tmp_path: 
 def test_without_a_path_the_data_folder_of_this_project_is_read(own_home: Path) -> None:
     small_fashion(own_home / "data")
     assert len(read("fashion_mnist", None).train_images) == 30
-    small_cifar(own_home / "data")
+    write_cifar10(own_home / "data")
     assert len(read("cifar10", None).test_images) == 20
 
 
@@ -149,7 +140,7 @@ def packed_cifar(root: Path) -> bytes:
     """The small set as the archive that a download gives."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        tar.add(small_cifar(root) / "cifar-10-batches-py", "cifar-10-batches-py")
+        tar.add(write_cifar10(root) / "cifar-10-batches-py", "cifar-10-batches-py")
     return archive.getvalue()
 
 
@@ -198,7 +189,7 @@ def test_the_real_cifar_subset_is_read_and_its_notes_say_what_it_is() -> None:
 
 
 def test_cifar_is_found_from_the_root_and_from_its_own_folder(tmp_path: Path) -> None:
-    root = small_cifar(tmp_path)
+    root = write_cifar10(tmp_path)
     assert torch.equal(read("cifar10", root).train_images, read("cifar10", root / "cifar-10-batches-py").train_images)
 
 
@@ -217,7 +208,7 @@ def test_cifar_is_found_from_the_root_and_from_its_own_folder(tmp_path: Path) ->
 )
 def test_a_cifar_file_with_other_contents_is_named(tmp_path: Path, changes: dict[str, Any]) -> None:
     with pytest.raises(DataError, match=r"data_batch_1 holds .*official"):
-        read("cifar10", small_cifar(tmp_path, **changes))
+        read("cifar10", write_cifar10(tmp_path, **changes))
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +19,31 @@ from multirate_core.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def rows() -> TextRows:
-    return load_docstrings()
+def said() -> dict[str, set[str]]:
+    """What each package was found to say when `rows` was read; filled by `rows`."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def rows(said: dict[str, set[str]]) -> TextRows:
+    """Read from the packages, which takes seconds; they stay in the home that all tests share."""
+    read = docstrings._read_package
+
+    def listened(name: str) -> dict[str, str]:
+        found = read(name)
+        said[name] = set(found.values())
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(docstrings, "_read_package", listened)
+        return load_docstrings()
+
+
+@pytest.fixture
+def kept(rows: TextRows, no_users_home: Path, own_home: Path) -> Path:
+    """The file that `rows` were kept in, copied to this test's own home."""
+    (file,) = (no_users_home / "data").glob("docstrings-*.json")
+    return Path(shutil.copy(file, home.subfolder("data")))
 
 
 # One docstring
@@ -104,13 +129,14 @@ def test_no_name_of_a_package_is_left_in_a_text(rows: TextRows) -> None:
 
 
 @pytest.mark.slow
-def test_labels_stay_with_their_texts(rows: TextRows) -> None:
+def test_labels_stay_with_their_texts(rows: TextRows, said: dict[str, set[str]]) -> None:
     for label, name in enumerate(rows.class_names):
         own = {text for text, of in zip(rows.train_texts, rows.train_labels, strict=True) if of == label}
-        assert own <= set(docstrings._read_package(name).values())
+        assert len(own) == 300 and own <= said[name]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("kept")
 def test_a_seed_gives_one_split_and_another_seed_another(rows: TextRows) -> None:
     again, other = load_docstrings(seed=0), load_docstrings(seed=1)
     assert again == rows
@@ -128,18 +154,18 @@ def test_the_notes_name_the_versions_that_decide_the_rows(rows: TextRows) -> Non
 
 
 @pytest.mark.slow
-def test_a_second_reading_takes_the_rows_from_the_users_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load_docstrings(seed=2)
+@pytest.mark.usefixtures("kept")
+def test_a_second_reading_takes_the_rows_from_the_users_folder(rows: TextRows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docstrings, "_read_package", lambda _: pytest.fail("read again"))
-    assert load_docstrings(seed=2) == first
+    assert load_docstrings() == rows
 
 
 @pytest.mark.slow
-def test_a_damaged_file_of_kept_rows_is_made_again(rows: TextRows) -> None:
-    load_docstrings()
-    (file,) = home.subfolder("data").glob("docstrings-*.json")
-    file.write_text(file.read_text(encoding="utf-8")[:1000], encoding="utf-8")
+def test_a_damaged_file_of_kept_rows_is_made_again(rows: TextRows, kept: Path) -> None:
+    whole = kept.read_text(encoding="utf-8")
+    kept.write_text(whole[:1000], encoding="utf-8")
     assert load_docstrings() == rows
+    assert kept.read_text(encoding="utf-8") == whole
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,12 +243,12 @@ def test_a_network_that_breaks_into_several_graphs_is_refused() -> None:
 @pytest.mark.usefixtures("quick_compiler")
 def test_many_lanes_of_one_architecture_have_a_limit_of_graphs_of_their_own() -> None:
     lanes = lanes_of(
-        *(ArmConfig(f"arm {number}", "multirate", THREE_SPEEDS.partition) for number in range(3)), compile=True
+        *(ArmConfig(f"arm {number}", "multirate", THREE_SPEEDS.partition) for number in range(2)), compile=True
     )
     before = graphs()
     for lane in lanes:  # taken together beyond Dynamo's usual eight graphs for one code object
         lane.train(6, 60.0)
-    assert graphs() - before == 3 * 5
+    assert graphs() - before == 2 * 5
 
 
 def test_the_warm_up_compiles_nothing() -> None:

@@ -172,6 +172,9 @@ def test_missing_and_damaged_weights_are_errors_and_not_random_numbers(tmp_path:
 
 
 def test_a_name_on_the_hub_that_cannot_be_had_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # the variable is read once, and a network would be asked
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DownloadError, match=r"cannot be had from the hub.*give its folder"):
         build(ModelConfig("distilbert"), 2, LONGEST)

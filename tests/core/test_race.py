@@ -143,6 +143,15 @@ def test_a_budget_in_seconds_has_twenty_equal_marks_shared_by_all_arms() -> None
         assert only(LaneEnded, events, lane)[0].train_seconds == steps[-1] >= 0.5 > steps[-2]
 
 
+def test_a_race_is_tested_as_often_as_it_is_told_and_after_every_epoch() -> None:
+    few, many = (
+        [test.reason for test in only(Evaluated, list(race(tiny_config(SGD, evaluations=count))), 0)]
+        for count in (1, 12)
+    )
+    assert (few.count("epoch"), few[0], few[-1]) == (2, "start", "end")
+    assert len(few) <= 5 and len(many) > 8
+
+
 def test_an_epoch_budget_spreads_twenty_marks_over_the_slowest_arm(monkeypatch: pytest.MonkeyPatch) -> None:
     pace = iter([1.0, 0.5])  # seconds of a step of SGD and of multirate
     monkeypatch.setattr(start_module, "slice_timer", lambda _: PacedTimer(next(pace)))

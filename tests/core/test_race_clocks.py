@@ -104,7 +104,7 @@ def test_the_time_between_two_events_that_the_consumer_takes_is_recording() -> N
 
 
 def test_marks_are_multiples_of_their_spacing_and_never_stand_still() -> None:
-    marks = Marks(0.1)
+    marks = Marks(20, total_s=2.0)
     clock, seen = 0.0, []
     while len(seen) < 50:
         clock = marks.next_after(clock)
@@ -115,7 +115,7 @@ def test_marks_are_multiples_of_their_spacing_and_never_stand_still() -> None:
 
 
 def test_marks_without_a_spacing_are_never_reached_and_are_spread_only_once() -> None:
-    marks = Marks()
+    marks = Marks(20)
     assert marks.next_after(5.0) == float("inf")
     marks.fit_to(40.0)
     marks.fit_to(80.0)

@@ -72,6 +72,12 @@ def config(request: pytest.FixtureRequest, folder: Path, table: Path) -> RaceCon
     )
 
 
+@pytest.fixture(scope="module")
+def epoch(config: RaceConfig) -> list[Event]:
+    """What a race of one epoch says, on every family."""
+    return events_of(replace(config, budget=Budget(epochs=1)))
+
+
 def events_of(config: RaceConfig) -> list[Event]:
     return list(run(config, lambda: "go"))
 
@@ -94,29 +100,27 @@ def test_all_arms_race_on_texts_and_those_that_train_the_body_learn_the_word(con
     assert "Hugging Face" in facts["notes"] and "head is new" in facts["notes"]
 
 
-def test_slow_parts_of_a_text_network_are_due_every_third_step_and_frozen_ones_never(config: RaceConfig) -> None:
-    events = events_of(replace(config, budget=Budget(epochs=1)))
-    due = {lane: [bits for piece in only(StepsRecorded, events, lane) for bits in piece.due] for lane in (1, 2)}
+def test_slow_parts_of_a_text_network_are_due_every_third_step_and_frozen_ones_never(epoch: list[Event]) -> None:
+    due = {lane: [bits for piece in only(StepsRecorded, epoch, lane) for bits in piece.due] for lane in (1, 2)}
     assert due[1] == [0b11, 0b01, 0b01, 0b11, 0b01, 0b01, 0b11, 0b01]
     assert set(due[2]) == {0b01}
 
 
-def test_equal_configurations_give_equal_losses(config: RaceConfig) -> None:
-    short = replace(config, budget=Budget(epochs=1))
-    first, again = events_of(short), events_of(short)
-    assert losses(first, 0) and [losses(first, lane) for lane in range(3)] == [losses(again, lane) for lane in range(3)]
+def test_equal_configurations_give_equal_losses(config: RaceConfig, epoch: list[Event]) -> None:
+    again = events_of(replace(config, budget=Budget(epochs=1)))
+    assert losses(epoch, 0) and [losses(epoch, lane) for lane in range(3)] == [losses(again, lane) for lane in range(3)]
 
 
-def test_lean_memory_recomputes_the_blocks_of_a_text_network_and_changes_no_loss(config: RaceConfig) -> None:
-    short = replace(config, budget=Budget(epochs=1))
-    lean = events_of(replace(short, execution=Execution(memory="lean")))
-    plain = events_of(short)
-    assert losses(lean, 1) == losses(plain, 1)
+def test_lean_memory_recomputes_the_blocks_of_a_text_network_and_changes_no_loss(
+    config: RaceConfig, epoch: list[Event]
+) -> None:
+    lean = events_of(replace(config, budget=Budget(epochs=1), execution=Execution(memory="lean")))
+    assert losses(lean, 1) and losses(lean, 1) == losses(epoch, 1)
 
 
-def test_texts_are_trained_in_bf16(config: RaceConfig) -> None:
+def test_texts_are_trained_in_bf16(config: RaceConfig, epoch: list[Event]) -> None:
     events = events_of(replace(config, budget=Budget(epochs=1), execution=Execution(precision="bf16")))
-    assert losses(events, 1) and losses(events, 1) != losses(events_of(replace(config, budget=Budget(epochs=1))), 1)
+    assert losses(events, 1) and losses(events, 1) != losses(epoch, 1)
 
 
 def test_what_does_not_fit_texts_is_refused_in_words(config: RaceConfig, table: Path) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from multirate_core.cli.program import main
 from multirate_core.config import DataConfig, ModelConfig
 from multirate_core.data.catalog import data_shape, usual_shape
 from multirate_core.errors import DownloadError, ModelError, WeightsError
@@ -156,14 +154,3 @@ def test_a_local_file_fills_the_network_and_its_head_where_it_fits(tmp_path: Pat
     assert torch.equal(other.module.get_parameter("layer1.0.conv1.weight"), source.layer1[0].conv1.weight)
     with pytest.raises(WeightsError, match="do not fit"):
         built("test_vit", str(file), shape=(3, 160, 160))
-
-
-@pytest.mark.slow
-def test_a_race_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    words = "compare --preset digits --model timm --source test_resnet.r160_in1k --weights none --image-size 32"
-    words += " --inline --train-images 32 --device cpu --threads 1 --epochs 1 --arms sgd,multirate --fast head --json"
-    assert main(words.split()) == 0
-    report = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert report["outcome"] == "finished"
-    assert report["config"]["model"] == {"name": "timm", "weights": "none", "source": "test_resnet.r160_in1k"}
-    assert {arm["steps"] for arm in report["arms"].values()} == {2}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from sessions import address, button, is_well, open_app, press, read, record, re
 from streamlit.testing.v1 import AppTest
 
 from multirate_core.config import DataConfig, ModelConfig
-from multirate_core.data.preview import PreviewRequest, request_of, start
+from multirate_core.data import preview
+from multirate_core.data.preview import PreviewRequest
 from pages.components.state import field_key
 
+GLYPHS = ModelConfig()
 MARKUP = "<b>x</b>"
 FOLDER_MARKUP = "<b>*x*<br>"  # a folder's name has no slash
 
@@ -28,9 +32,21 @@ def ready(session: AppTest) -> PreviewRequest:
     """Wait for what the dialog waits for, and draw the page again, as its timer does."""
     request: PreviewRequest = session.session_state.looking
     assert isinstance(request, PreviewRequest)
-    assert start(request).wait(120) == 0
+    deadline = time.monotonic() + 120
+    while preview.read(request) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     session.run()
     return request
+
+
+def look(session: AppTest, data: DataConfig, model: ModelConfig = GLYPHS) -> AppTest:
+    """Open the dialog on a preview that was made before, else the page would start a process."""
+    request = preview.request_of(data, model)
+    assert preview.main([json.dumps(asdict(request))]) == 0
+    press(session, "Look at the data")
+    assert session.session_state.looking == request and "Reading the data" not in said(session)
+    return session
 
 
 def texts(session: AppTest) -> str:
@@ -41,7 +57,7 @@ def texts(session: AppTest) -> str:
 def test_a_look_at_the_digits_shows_counts_pictures_and_no_problem() -> None:
     session = press(open_app(), "Look at the data")
     assert is_well(session) and "Reading the data" in said(session)
-    assert ready(session) == request_of(DataConfig("digits", train_images=300), ModelConfig())
+    assert ready(session) == preview.request_of(DataConfig("digits", train_images=300), ModelConfig())
     assert is_well(session)
     assert "Handwritten digits · 300 training and 600 test images in 10 classes" in texts(session).replace("**", "")
     assert "No duplicates among 300 training and 600 test images" in texts(session)
@@ -55,8 +71,7 @@ def test_a_look_at_a_folder_names_its_problems_and_shows_labels_as_they_are(
 ) -> None:
     folder = draw_folder(allowed(monkeypatch, tmp_path) / "pictures", {FOLDER_MARKUP: 4, "red": 60})
     (folder / "red" / "000.jpg").write_bytes(b"broken")
-    session = press(open_app(d="folder", dp=str(folder)), "Look at the data")
-    ready(session)
+    session = look(open_app(d="folder", dp=str(folder)), DataConfig("folder", path=str(folder), train_images=300))
     assert "1 of 64 images cannot be read: red/000.jpg" in said(session)
     assert f"red has 48 training samples, {FOLDER_MARKUP} 3" in said(session)
     captions = [image.caption for image in session.get("image")[0].proto.imgs]
@@ -68,8 +83,8 @@ def test_a_look_at_a_table_shows_texts_as_they_are(tmp_path: Path, monkeypatch: 
     lines = [f'"{MARKUP} *number* {n}",{(MARKUP, "b")[n % 2]}' for n in range(12)]
     path = allowed(monkeypatch, tmp_path) / "a.csv"
     path.write_text("\n".join(["text,label", *lines]), encoding="utf-8")
-    session = press(open_app(m="distilbert", d="table", dp=str(path)), "Look at the data")
-    ready(session)
+    session = open_app(m="distilbert", d="table", dp=str(path))
+    look(session, DataConfig("table", path=str(path), train_images=300), ModelConfig("distilbert"))
     shown = [str(text) for text in session.table[0].value["Text"]]
     assert len(shown) == 10 and all(MARKUP not in text and MARKUP in read(text) for text in shown)
     assert {read(str(label)) for label in session.table[0].value["Class"]} == {MARKUP, "b"}

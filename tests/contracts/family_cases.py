@@ -1,0 +1,27 @@
+"""One network of every family of torchvision, and both where members differ in their head or in what they take."""
+
+HEADS = {
+    "resnet18": "fc",
+    "resnext50_32x4d": "fc",
+    "wide_resnet50_2": "fc",
+    "mobilenet_v2": "classifier.1",
+    "mobilenet_v3_small": "classifier.3",
+    "efficientnet_b0": "classifier.1",
+    "efficientnet_v2_s": "classifier.1",
+    "squeezenet1_0": "classifier.1",
+    "squeezenet1_1": "classifier.1",
+    "convnext_tiny": "classifier.2",
+    "densenet121": "classifier",
+    "regnet_x_400mf": "fc",
+    "regnet_y_400mf": "fc",
+    "shufflenet_v2_x0_5": "fc",
+    "mnasnet0_5": "classifier.1",
+    "vit_b_32": "heads.head",
+    "swin_t": "head",
+    "swin_v2_t": "head",
+    "maxvit_t": "classifier.5",
+    "vgg11": "classifier.6",
+    "alexnet": "classifier.6",
+    "googlenet": "fc",
+    "inception_v3": "fc",
+}
