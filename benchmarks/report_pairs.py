@@ -17,6 +17,7 @@ COLUMNS = (
     "after equal seconds: SGD's accuracy, this arm's",
     "loading",
 )
+QUIET_CORES = 0.25  # what other processes may use before a pair is raced, for its times to count
 POINT = 0.01  # of accuracy: smaller differences are told as equal, they are a few images
 
 Record = Mapping[str, Any]
@@ -30,6 +31,10 @@ def pair_lines(pairs: Mapping[str, Record]) -> Iterator[str]:
         for arm in pair["arms"]:
             yield "| " + " | ".join(_cells(pair, arm)) + " |"
     yield ""
+    busy = [pair["title"] for pair in pairs.values() if pair["others_cores"] > QUIET_CORES]
+    if busy:
+        yield f"**Provisional: the machine was not quiet for {'; '.join(busy)}.**"
+        yield ""
     yield from _behind(pairs)
     yield ""
 

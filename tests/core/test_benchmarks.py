@@ -120,13 +120,15 @@ def test_the_table_of_pairs_has_every_seed_and_names_the_rows_in_which_multirate
         {**head, "time_ratio": [0.5, 0.5], "loading_share": 0.034, "equal_seconds": (4.25, 0.85, 0.8995)},
         {**block, "time_ratio": [0.625, 0.56], "loading_share": 0.02, "equal_seconds": (5.0, 0.93, 0.91)},
     ]
-    pair = {"title": "A net, a set", "lr": 0.0033333, "steps": 62, "arms": arms}
+    pair = {"title": "A net, a set", "lr": 0.0033333, "steps": 62, "arms": arms, "others_cores": 0.1}
     lines = list(pair_lines({"a_net": pair}))
     assert (
         "| **A net, a set**: 0.0033, 62 | all (SGD) | 1 (8.0, 9.0 s) |  |  | **91.0** (90.0, 92.0) |  |  | 1.2% |"
         in lines
     )
     assert "| 80.0: 1.60×; 91.0: 1.20× | 4.2 s: 85.0%, 90.0% | 3.4% |" in lines[3]
+    assert "Provisional" not in "".join(lines)
+    assert "not quiet for A net, a set" in "".join(pair_lines({"a_net": {**pair, "others_cores": 1.0}}))
     assert lines[-4:-1] == [
         "- After equal epochs multirate was less accurate than SGD by a point or more in 1 of 2 rows: "
         "A net, a set (head).",

@@ -16,6 +16,7 @@ from multirate_core.data import docstrings
 from multirate_core.data.docstrings import load_docstrings, opening, pattern
 from multirate_core.data.texts import TextRows
 from multirate_core.errors import DataError
+from multirate_core.models import python_packages
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,8 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_package_with_too_few_docstrings_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docstrings, "PACKAGES", {"tokenizers": "tokenizers"})
+    for module in (docstrings, python_packages):
+        monkeypatch.setattr(module, "PACKAGES", {"tokenizers": "tokenizers"})
     with pytest.raises(DataError, match=r"tokenizers .* docstrings that can be used, 375 are needed"):
         load_docstrings()
 
