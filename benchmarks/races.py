@@ -81,13 +81,13 @@ def config(*words: str) -> RaceConfig:
     return race_config(make_parser().parse_args(["compare", *words]))
 
 
-def race_to_the_end(config: RaceConfig) -> list[LaneRow]:
-    """Race in a worker process and return the lanes; RuntimeError if it does not finish."""
+def race_to_the_end(config: RaceConfig, may_diverge: bool = False) -> list[LaneRow]:
+    """Race in a worker process and return the lanes; RuntimeError if it does not finish, or diverges and may not."""
     backend = LocalProcess(home.store_path())
     race_id = backend.submit(config)
     while (race := backend.status(race_id)).state != "ended":
         time.sleep(POLL_S)
-    if race.outcome != "finished":
+    if race.outcome not in ("finished", "diverged" if may_diverge else "finished"):
         raise RuntimeError(f"the race ended as {race.outcome}: {race.message}")
     with store.open_store(home.store_path()) as opened:
         return store.lanes(opened, race_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sys
@@ -85,16 +86,11 @@ class Arm:
 def measure(quick: bool) -> Result:
     """Race every pair whose files are here, or those that the command line names: the kept results of others stay."""
     chosen = {word for word in sys.argv[1:] if not word.startswith("-")}
-    found: dict[str, Any] = {}
     with run.fresh_home() as folder:
         pairs = list(_pairs(_shared(), folder))
-        kept = _kept() if chosen else {}
-        for pair in pairs:
-            if not chosen or pair.name in chosen:
-                found[pair.name] = _raced(pair, quick)
-            elif pair.name in kept:
-                found[pair.name] = kept[pair.name]
-    if not found:
+        found = _kept() if chosen else {}
+        found |= {pair.name: _raced(pair, quick) for pair in pairs if not chosen or pair.name in chosen}
+    if chosen - {pair.name for pair in pairs}:
         raise NotMeasurableError(f"no pair of that name; there are {', '.join(pair.name for pair in pairs)}")
     figures = [figure for name, one in found.items() for figure in _figures(name, one)]
     checks = [_lr_is_inside(name, one) for name, one in found.items()]
@@ -182,7 +178,10 @@ def _raced(pair: Pair, quick: bool) -> dict[str, Any]:
 def _sgd_alone(config: RaceConfig, factor: float) -> tuple[float, float]:
     """Return SGD's last accuracy with one seed, and its last loss with the sign turned: of equals the smaller loss."""
     recipe = replace(config.recipe, lr=config.recipe.lr * factor)
-    lanes = races.race_to_the_end(replace(config, arms=(ArmConfig("sgd", "sgd"),), recipe=recipe, evaluations=1))
+    alone = replace(config, arms=(ArmConfig("sgd", "sgd"),), recipe=recipe, evaluations=1)
+    lanes = races.race_to_the_end(alone, may_diverge=True)
+    if lanes[0].outcome == "diverged":
+        return 0.0, -math.inf
     last = _stored(lanes)[0][0][-1]
     return last.accuracy, -last.loss
 
@@ -234,7 +233,8 @@ def _command(head: RaceConfig) -> str:
     """Return the command that races all but the second partition; the shared folder by its variable."""
     arms = tuple(replace(arm, name=arm.kind) for arm in head.arms if arm.name != LAST_BLOCK)
     line = command_line(replace(head, arms=arms))
-    return line.replace(str(_shared()), f"${VARIABLE}")
+    unpacked = line.replace(str(Path(home.store_path()).parent), "UNPACKED")  # the flowers come as a zip
+    return unpacked.replace(str(_shared()), f"${VARIABLE}")
 
 
 def _shared() -> Path:
