@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,9 @@ _HUB_NAME: Final = re.compile(r"[A-Za-z0-9_-][\w.-]{0,95}/[A-Za-z0-9_-][\w.-]{0,
 
 @dataclass(frozen=True)
 class HubRequest:
-    """Which data set, how it is read, and when the newest file of a local folder was written (0: on the hub)."""
+    """Which data set, how it is read, when the newest file of a local folder was written (0: on the hub), and whether a
+    name on the hub may be downloaded, which changes no answer.
+    """
 
     path: str
     text_column: str | None
@@ -36,6 +39,7 @@ class HubRequest:
     bad_rows: BadImages
     share: float | None
     modified_ns: int
+    download: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,24 @@ def is_hub_name(text: str) -> bool:
     return _HUB_NAME.fullmatch(text) is not None
 
 
+def is_offline() -> bool:
+    """Tell whether only what was downloaded before is taken from the hub's cache."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true")
+
+
+def require_leave(path: str, download: bool) -> None:
+    """Require that a name on the hub may be downloaded; a folder always may be read.
+
+    Raises:
+        DataError: it may not.
+    """
+    if is_hub_name(path) and not download and not is_offline():
+        raise DataError(
+            f"{path} would have to be downloaded from the hub. Allow it: --download on the command line, “Download it "
+            "if it is missing” on the page."
+        )
+
+
 def request_of(config: DataConfig) -> HubRequest:
     """Return the request for the data as they are now; ConfigError if no name and no folder is given."""
     if not config.path:
@@ -68,7 +90,7 @@ def request_of(config: DataConfig) -> HubRequest:
         )
     modified = 0 if is_hub_name(config.path) else _newest_ns(Path(config.path).expanduser())
     columns = config.text_column, config.label_column
-    return HubRequest(config.path, *columns, config.bad_images, config.random_share, modified)
+    return HubRequest(config.path, *columns, config.bad_images, config.random_share, modified, config.download)
 
 
 def facts_of(config: DataConfig) -> HubFacts:
@@ -81,6 +103,7 @@ def facts_of(config: DataConfig) -> HubFacts:
     request = request_of(config)
     found = read(request)
     if not isinstance(found, HubFacts):
+        require_leave(request.path, request.download)
         process = start(request)
         while (found := outcome(request, process)) is None:
             time.sleep(POLL_S)
@@ -117,7 +140,7 @@ def outcome(request: HubRequest, process: subprocess.Popen[bytes]) -> HubFacts |
 
 def key(request: HubRequest) -> str:
     """Return what the answer is filed under."""
-    return digest([asdict(request), __version__, version_of("datasets")])
+    return digest([asdict(replace(request, download=False)), __version__, version_of("datasets")])
 
 
 def require_same(request: HubRequest, rows: TextRows) -> None:
@@ -140,6 +163,7 @@ def main(arguments: Sequence[str]) -> int:
             label_column=request.label_column,
             share=request.share,
             bad_rows=request.bad_rows,
+            download=request.download,
         )
         _keep(request, rows)
     except MultirateError as error:

@@ -1,6 +1,7 @@
 """Texts and labels from Hugging Face's `datasets`, which is optional: by name from the hub, or from a local folder.
 
-No code that comes with a data set is run: `datasets` from 4.0 on refuses scripts, and older ones are refused here.
+No code that comes with a data set is run: `datasets` from 4.0 on refuses scripts, and older ones are refused here. The
+owner's account on the hub is not used: who types a name in a browser gets what everybody gets.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any, Final, get_args
 
 from multirate_core.checks import require_choice
 from multirate_core.data.folder_scan import require_folder
-from multirate_core.data.hub_facts import is_hub_name
+from multirate_core.data.hub_facts import is_hub_name, is_offline, require_leave
+from multirate_core.data.hub_files import own_files, require_from_hub, require_own_parts
+from multirate_core.data.room import disk_room
 from multirate_core.data.table_columns import SAMPLE_ROWS, TableSample, choose_columns
 from multirate_core.data.tables import row_problem, sorted_classes
 from multirate_core.data.text_lines import TableLimits
@@ -26,7 +29,7 @@ from multirate_core.data.texts import TextRows
 from multirate_core.errors import DataError, DownloadError, MultirateError
 from multirate_core.home import subfolder
 from multirate_core.kept_answer import version_of
-from multirate_core.network import patience
+from multirate_core.network import FAILURES, patience
 
 PROBE_S: Final = 10.0  # for the first answer of the hub: the library itself would ask six times
 _OLDEST: Final = 4
@@ -44,6 +47,7 @@ def read_hub(
     share: float | None = None,
     bad_rows: BadRows = "refuse",
     limits: TableLimits = _DEFAULT_LIMITS,
+    download: bool = False,
 ) -> TextRows:
     """Read texts with their labels; a data set on the hub is downloaded into the cache of `datasets`.
 
@@ -56,6 +60,7 @@ def read_hub(
         share: of every class's training texts that become test texts; a test part is left out. None takes the part.
         bad_rows: "refuse" stops at the first row without a text or a label, "skip" leaves it out and says so.
         limits: of each part.
+        download: a name on the hub may be asked for and downloaded; needed but for HF_HUB_OFFLINE.
 
     Raises:
         DataError: `datasets` is missing, the folder is no data set, it would have to run code, a column is missing or
@@ -64,7 +69,7 @@ def read_hub(
         ConfigError: an argument is not one of the allowed ones.
     """
     require_choice("bad_rows", bad_rows, get_args(BadRows))
-    _require_place(path)
+    _require_place(path, download)
     with _in_words(path):
         parts = _load(path, limits)
         train, test, class_names, notes = _read_parts(path, parts, (text_column, label_column), share, bad_rows, limits)
@@ -94,7 +99,7 @@ def _read_parts(
     return train, test, own or sorted_classes(train), notes
 
 
-def _require_place(path: str) -> None:
+def _require_place(path: str, download: bool) -> None:
     """Require `datasets`, and a folder or a name that the hub has."""
     if importlib.util.find_spec("datasets") is None or int(version_of("datasets").partition(".")[0] or 0) < _OLDEST:
         raise DataError(
@@ -111,7 +116,8 @@ def _require_place(path: str) -> None:
         )
     elif Path(path.partition(":")[0]).exists():  # datasets would take that for the data set
         raise DataError(f"{path!r} is also a folder where this program runs. Give the folder's full path, or move it.")
-    else:
+    elif not is_offline():
+        require_leave(path, download)
         _require_on_hub(path.partition(":")[0])
 
 
@@ -121,27 +127,40 @@ def _load(path: str, limits: TableLimits) -> Mapping[str, Any]:
 
     with _quiet(datasets):
         found = _opened(datasets, path, limits)
-    return found if isinstance(found, Mapping) else {"train": found}
+    parts = found if isinstance(found, Mapping) else {"train": found}
+    # A saved part may remember that it gives tensors, or only some columns.
+    return {name: part.with_format(None) for name, part in parts.items()}
 
 
 def _opened(datasets: Any, path: str, limits: TableLimits) -> Any:
     """Return what `datasets` makes of a folder or a name: one part, or several by name."""
     folder = Path(path)
     if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        require_own_parts(folder)
         return datasets.load_from_disk(path)
     if folder.is_absolute():
-        return datasets.load_dataset(path, cache_dir=str(subfolder("hub")))
+        reader, files = own_files(folder)
+        return datasets.load_dataset(reader, data_files=files, cache_dir=str(subfolder("hub")))
     name, _, chosen = path.partition(":")
-    known = datasets.load_dataset_builder(name, chosen or None).info.splits or {}
-    for part in known.values():  # before they are downloaded, where the hub says it
+    builder = datasets.load_dataset_builder(name, chosen or None, token=False)
+    require_from_hub(path, builder.config.data_files)
+    for part in (builder.info.splits or {}).values():  # before they are downloaded, where the hub says it
         _require_count(Path(path) / part.name, part.num_examples or 0, limits)
-    return datasets.load_dataset(name, chosen or None)
+    _require_room(path, (builder.info.download_size or 0) + (builder.info.dataset_size or 0))
+    builder.download_and_prepare()
+    return builder.as_dataset()
+
+
+def _require_room(path: str, count: int) -> None:
+    """Require that a download fits the disk, where the hub says how large it is."""
+    if count > disk_room():
+        raise DataError(
+            f"{path} needs {count / 1e9:.1f} GB of disk, and {disk_room() / 1e9:.1f} GB are free. Choose a smaller set."
+        )
 
 
 def _require_on_hub(name: str) -> None:
     """Ask the hub for a data set, so that what is missing is said within seconds."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "on", "yes", "true"):
-        return  # what was downloaded before is taken
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     request = urllib.request.Request(f"{hub}/api/datasets/{name}", headers={"User-Agent": "multirate-explorer"})
     try:
@@ -149,11 +168,13 @@ def _require_on_hub(name: str) -> None:
             pass
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code not in (401, 403, 404):
+            raise DownloadError(f"the hub answers HTTP {error.code} for {name}. Try again later.") from error
         raise DownloadError(
             f"the hub gives no data set {name!r} without an account (HTTP {error.code}). Check the name, or get it "
             "with your account and give the folder that save_to_disk writes."
         ) from error
-    except OSError as error:
+    except (*FAILURES, ValueError) as error:
         raise DownloadError(
             f"{name} cannot be had: the hub cannot be reached ({getattr(error, 'reason', error)}). Get it on another "
             "machine and give its folder, or set HF_HUB_OFFLINE=1 to use what was downloaded before."
@@ -188,6 +209,9 @@ def _in_words(path: str) -> Iterator[None]:
             f"{path} is read by code of its own, which is never run here ({_first_line(error)[:-1]}). Give a copy in "
             "Parquet, or a folder that save_to_disk has written."
         ) from error
+    except Exception as error:  # the library's transport has errors that are no OSError, and which ones changes
+        kind = DataError if local else DownloadError
+        raise kind(f"{path} cannot be read: {type(error).__name__}: {_first_line(error)} Try again.") from error
 
 
 @contextlib.contextmanager

@@ -114,6 +114,7 @@ def _hub_rows(config: DataConfig, seed: int) -> TextRows:
         seed=seed,
         share=config.random_share,
         bad_rows=config.bad_images,
+        download=config.download or isinstance(hub_facts.read(request), hub_facts.HubFacts),  # it is here already
     )
     hub_facts.require_same(request, rows)
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Final
@@ -21,8 +22,10 @@ def fits_memory(images: int, channels: int, image_size: int) -> bool:
 
 def fits_disk(needed: int) -> bool:
     """Return whether a file of so many bytes can be written, or is there already, as its size suggests."""
-    files = image_files(image_folder())
-    sizes = [file.stat().st_size for file in files]
+    sizes = []
+    for file in image_files(image_folder()):
+        with contextlib.suppress(FileNotFoundError):  # a worker takes old ones away
+            sizes.append(file.stat().st_size)
     return needed in sizes or needed * SPARE <= disk_room() + sum(sizes[KEPT_FILES - 1 :])
 
 
@@ -38,4 +41,8 @@ def image_folder() -> Path:
 
 def image_files(folder: Path) -> list[Path]:
     """Return the files of images in a folder, the newest first."""
-    return sorted(folder.glob("images-*.bytes"), key=lambda file: file.stat().st_mtime, reverse=True)
+    found = []
+    for file in folder.glob("images-*.bytes"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append((file.stat().st_mtime, file))
+    return [file for _, file in sorted(found, reverse=True)]

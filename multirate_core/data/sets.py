@@ -155,8 +155,8 @@ def _text_sets() -> tuple[DataInfo, ...]:
     )
     table = "A .csv, .tsv or .jsonl file with a text and a label in every row, or a folder with train and test files."
     hub = (
-        "A text set on Hugging Face's hub, owner/name or owner/name:configuration, which is downloaded; or a folder "
-        "that save_to_disk has written or that holds Parquet or CSV files. Needs the package datasets."
+        "A text set on Hugging Face's hub, owner/name or owner/name:configuration, downloaded if you allow it; or a "
+        "folder that save_to_disk has written or that holds Parquet or CSV files. Needs the package datasets."
     )
     return (
         replace(
@@ -167,7 +167,7 @@ def _text_sets() -> tuple[DataInfo, ...]:
         _texts("trec", "TREC (kinds of questions)", trec, "files", _TREC_CLASSES, 5_452, 500),
         _texts("ag_news", "AG News", ag_news, "files", "World Sports Business Sci/Tech", 120_000, 7_600),
         _texts("table", "Table of texts", table, "table"),
-        _texts("hub", "From Hugging Face", hub, "hub"),
+        replace(_texts("hub", "From Hugging Face", hub, "hub"), downloads=True),
     )
 
 

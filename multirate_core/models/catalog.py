@@ -243,7 +243,9 @@ def _offline() -> ModelInfo:
 
 
 def _offline_text() -> ModelInfo:
-    note = "Small transformer, pretrained on Python's documentation; its weights ship with this project."
+    note = (
+        "Small transformer, pretrained on documentation of Python and of packages; its weights ship with this project."
+    )
     return _text_model(OFFLINE_TEXT_NAME, "Doc net", SHIPPED_FAMILY, note, maker="shipped", most_tokens=128)
 
 

@@ -70,9 +70,10 @@ def cache_folder() -> Path:
 def _shipped_weights(name: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     from multirate_core.models import doc_net, glyph_net
 
+    documentation = "documentation of Python and of installed packages"
     path, digest, script, origin = {
         OFFLINE_NAME: (glyph_net.ASSET_PATH, glyph_net.SHA256, "pretrain_glyphs", "rendered letters"),
-        OFFLINE_TEXT_NAME: (doc_net.ASSET_PATH, doc_net.SHA256, "pretrain_doc_net", "Python's documentation"),
+        OFFLINE_TEXT_NAME: (doc_net.ASSET_PATH, doc_net.SHA256, "pretrain_doc_net", documentation),
     }[name]
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise WeightsError(

@@ -202,4 +202,5 @@ def likeness(config: RaceConfig, candidates: Sequence[str]) -> str:
     model = config.model.name + config.model.source
     unit = "seconds" if config.budget.epochs is None else "epochs"
     device = candidates[0].partition(":")[0]
-    return f"{unit} {json.dumps([device, config.threads, model, data_key, config.recipe.batch_size, arms])}"
+    work = [device, config.threads, model, data_key, config.recipe.batch_size, arms, config.evaluations]
+    return f"{unit} {json.dumps(work)}"

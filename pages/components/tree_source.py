@@ -9,7 +9,7 @@ import streamlit as st
 
 from multirate_core.config import DataConfig
 from multirate_core.data.catalog import DATASETS, DataShape, data_shape, usual_shape
-from multirate_core.data.hub_facts import HubError, is_hub_name, request_of
+from multirate_core.data.hub_facts import HubError, HubFacts, is_hub_name, read, request_of, require_leave
 from multirate_core.data.paths import require_allowed
 from multirate_core.errors import ConfigError, DataError, MultirateError
 from multirate_core.layers.describe import DescribeError, TreeRequest
@@ -116,7 +116,10 @@ def _can_be_told(config: DataConfig) -> bool:
     """
     if DATASETS[config.name].source != "hub":
         return True
-    found = facts_of_hub_data(request_of(config))
+    request = request_of(config)
+    if not isinstance(read(request), HubFacts):
+        require_leave(request.path, request.download)  # before a process is started, or an older failure shown
+    found = facts_of_hub_data(request)
     if isinstance(found, HubError):
         raise DataError(found.message)
     return found is not None

@@ -10,9 +10,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from hub_cases import refused, save_glue_like, sentences
 
 from multirate_core.cli.parser import make_parser
 from multirate_core.cli.program import main
@@ -32,8 +32,6 @@ pytestmark = pytest.mark.slow  # the library alone takes seconds
 
 datasets = pytest.importorskip("datasets", reason="datasets is not installed")
 
-WORDS = ("awful", "great")
-
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
@@ -42,32 +40,10 @@ def quiet() -> Iterator[None]:
     datasets.enable_progress_bars()
 
 
-def sentences(count: int, labels: list[Any] | None = None, kind: Any = None) -> Any:
-    """Make a part with sentences, two classes in turn and a column of numbers; -1 stands for no label, as in GLUE."""
-    features = datasets.Features(
-        idx=datasets.Value("int32"),
-        sentence=datasets.Value("string"),
-        label=kind or datasets.ClassLabel(names=["bad", "good"]),
-    )
-    columns = {
-        "idx": list(range(count)),
-        "sentence": [f"the film was {WORDS[number % 2]} number {number}" for number in range(count)],
-        "label": labels or [number % 2 for number in range(count)],
-    }
-    return datasets.Dataset.from_dict(columns, features=features)
-
-
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """A set as GLUE's are: training texts, labelled ones to validate, and test texts without labels."""
-    parts = {"train": sentences(20), "validation": sentences(6), "test": sentences(4, [-1] * 4)}
-    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
-    return tmp_path / "saved"
-
-
-def refused(folder: Path | str, match: str, error: type[Exception] = DataError, **how: Any) -> None:
-    with pytest.raises(error, match=match):
-        read_hub(str(folder), **how)
+    """The set of `save_glue_like`."""
+    return save_glue_like(tmp_path / "saved")
 
 
 def test_a_saved_set_keeps_its_class_names_and_is_tested_on_the_part_with_labels(saved: Path) -> None:
@@ -164,7 +140,7 @@ def test_parts_of_which_none_is_for_training_are_refused(tmp_path: Path) -> None
 def test_what_is_no_data_set_is_named(tmp_path: Path, saved: Path) -> None:
     refused(tmp_path / "nowhere", "nowhere does not exist")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "empty is no data set that can be read: .*data files")
+    refused(tmp_path / "empty", "empty is no data set that can be read: it holds no .parquet, .csv or .jsonl files")
     (file,) = (saved / "train").glob("*.arrow")
     file.write_bytes(file.read_bytes().replace(b"awful", b"\xff\xff\xff\xff\xff"))
     refused(saved, "saved is no data set that can be read: 'utf-8' codec can't decode")
@@ -184,7 +160,9 @@ def test_code_of_a_data_set_is_never_run(tmp_path: Path) -> None:
     folder = tmp_path / "evil"
     folder.mkdir()
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')", encoding="utf-8")
-    refused(folder, r"code of its own, which is never run here .*evil\.py.*save_to_disk")
+    refused(folder, r"evil is no data set that can be read: it holds no .parquet.*save_to_disk")
+    sentences(10).to_csv(folder / "train.csv")
+    assert len(read_hub(str(folder), text_column="sentence").train_texts) == 8
     assert not (tmp_path / "ran").exists()
 
 
@@ -226,12 +204,25 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_a_name_that_the_hub_does_not_have_is_told_at_once(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub)
-    refused("someone/nothing", r"no data set 'someone/nothing' without an account \(HTTP 404\)", DownloadError)
+    told = r"no data set 'someone/nothing' without an account \(HTTP 404\)"
+    refused("someone/nothing", told, DownloadError, download=True)
+
+
+def test_nothing_is_asked_of_the_hub_without_leave(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub)
+    refused("someone/nothing", "would have to be downloaded from the hub. Allow it: --download")
+    asking, silent = (request_of(DataConfig("hub", path="someone/nothing", download=each)) for each in (True, False))
+    assert hub_facts.key(asking) == hub_facts.key(silent)
 
 
 def test_without_a_network_the_message_says_what_to_do(hub: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
-    refused("someone/nothing:small", "someone/nothing cannot be had: .*refused.*give its folder", DownloadError)
+    refused(
+        "someone/nothing:small",
+        "someone/nothing cannot be had: .*refused.*give its folder",
+        DownloadError,
+        download=True,
+    )
 
 
 def test_offline_only_what_was_downloaded_before_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

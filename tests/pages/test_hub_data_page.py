@@ -63,6 +63,8 @@ def test_a_name_that_cannot_be_had_is_said_and_the_board_is_there_all_the_same(m
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
-    session = settled(open_app(d="hub", dp="someone/nothing"))
+    asked = open_app(d="hub", dp="someone/nothing")
+    assert "someone/nothing would have to be downloaded from the hub. Allow it" in said(asked)
+    session = settled(open_app(d="hub", dp="someone/nothing", dl="1"))
     assert "someone/nothing cannot be had: the hub cannot be reached" in said(session) and FIELD in said(session)
     assert is_well(session) and button(session, "Race").disabled
