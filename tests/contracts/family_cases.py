@@ -24,4 +24,7 @@ HEADS = {
     "alexnet": "classifier.6",
     "googlenet": "fc",
     "inception_v3": "fc",
+    "resnet20": "linear",
+    "resnet32": "linear",
+    "resnet56": "linear",
 }
