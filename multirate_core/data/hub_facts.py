@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from multirate_core.kept_answer import KeptAnswer, digest, version_of
 
 MODULE: Final = "multirate_core.data.hub_facts"
 POLL_S: Final = 0.05
+_MOST_FILES: Final = 10_000  # asked for their age
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9_-][\w.-]{0,95}/[A-Za-z0-9_-][\w.-]{0,95}(:[\w.-]{1,95})?", re.ASCII)
 
 
@@ -184,9 +186,9 @@ def _kept(request: HubRequest) -> KeptAnswer:
 
 
 def _newest_ns(folder: Path) -> int:
-    """Return when the newest file of a saved data set was written: its parts are folders of files; 0 if unknown."""
+    """Return when the newest file of a data set was written, at any depth; 0 if unknown."""
     try:
-        return max(path.stat().st_mtime_ns for path in (folder, *folder.glob("*"), *folder.glob("*/*")))
+        return max(path.stat().st_mtime_ns for path in (folder, *islice(folder.rglob("*"), _MOST_FILES)))
     except (OSError, ValueError):
         return 0
 

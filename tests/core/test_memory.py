@@ -254,6 +254,7 @@ def peak_of(program: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.matrix  # half a minute for one figure that hardly ever changes
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="a process's peak is read from /proc")
 def test_the_peak_of_a_real_race_is_near_the_estimate(tmp_path: Path) -> None:
     folder = draw_folder(tmp_path / "images", {"red": 45, "green": 45}, (96, 96))
