@@ -135,8 +135,8 @@ def _language_models(shared: Path) -> Iterator[Pair]:
     network = ("--model", "minilm", "--source", str(import_module(MINILM).get_model_path()))
     size = ("--train-images", "640", "--test-images", "200", "--batch-size", "16", "--max-tokens", "48")
     for data, folder, title in (("sst2", "sst2", "SST-2"), ("trec", "trec6", "TREC")):
-        words = (*network, "--data", data, "--data-path", str(shared / "data" / folder), *size, "--lr", "0.004")
-        yield Pair(f"minilm_{data}", f"MiniLM, {title}", words, 2)
+        words = (*network, "--data", data, "--data-path", str(shared / "data" / folder), *size, "--lr", "0.006")
+        yield Pair(f"minilm_{data}", f"MiniLM, {title}", words, 4)
 
 
 def _raced(pair: Pair, quick: bool) -> dict[str, Any]:
