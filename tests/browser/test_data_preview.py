@@ -29,8 +29,12 @@ def images_are_there(dialog: Locator) -> int:
     """Count the pictures, all of which the server must send."""
     pictures = dialog.locator("[data-testid=stImage] img")
     expect(pictures.last).to_be_visible(timeout=PATIENCE_MS)
-    loaded = "(all) => Promise.all(all.map((img) => img.decode())).then(() => all.map((img) => img.naturalWidth))"
-    widths = pictures.evaluate_all(loaded)  # decode() waits for the picture, and fails if there is none
+    widths = []
+    for _ in range(50):  # pictures may arrive one after the other
+        widths = pictures.evaluate_all("(all) => all.map((img) => img.naturalWidth)")
+        if all(widths):
+            break
+        dialog.page.wait_for_timeout(200)
     assert all(widths), widths
     return len(widths)
 
