@@ -3,6 +3,8 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8501
 BIN := .venv/bin
+# Two processes: one drives the browser, which mostly waits, while the other runs the rest.
+TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: app test test-all test-quick lint bench clean
 
@@ -10,10 +12,10 @@ app: .venv/.runtime
 	$(BIN)/python -m multirate_core.serve --host $(HOST) --port $(PORT)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not matrix and not gpu and not network" -rs
+	$(BIN)/python -m pytest $(TWO) -m "not matrix and not gpu and not network" -rs
 
 test-all: .venv/.dev
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest $(TWO) -rs
 
 test-quick: .venv/.dev
 	$(BIN)/python -m pytest -m "not slow and not gpu and not network and not browser" -rs

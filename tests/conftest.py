@@ -4,8 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """With several processes, keep a file's tests in one, and all of the browser's: one Chromium, one of each server.
+
+    pytest-xdist's own groups (`--dist loadgroup`) do nothing with pytest 9.2: they rename a test's id, which is fixed.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class BrowserApart(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if nodeid.startswith("tests/browser/") else nodeid.split("::")[0]
+
+    return BrowserApart(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -93,8 +93,8 @@ def compared(
     """
     amount, parts = gigabytes(need.total), parts_text(need, config)
     found = Outlook(
-        f"Needs about {amount} of {gigabytes(free)} free.",
-        f"About {amount.removesuffix(' GB')} of {gigabytes(free)} free",
+        f"Needs about {amount}; {gigabytes(free)} are free.",
+        f"About {amount}, {gigabytes(free)} free",
         parts,
     )
     lasting = need.weights + need.optimizer_state

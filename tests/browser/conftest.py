@@ -23,6 +23,7 @@ from multirate_core import store as races
 from multirate_core.backends.inline import Inline
 
 expect.set_options(timeout=20_000)  # a loaded machine is slow, not wrong
+MEDIA = {"color_scheme", "reduced_motion"}  # what a page of any context can be told
 
 
 @pytest.fixture(scope="session")
@@ -39,19 +40,39 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def open_page(chromium: Browser) -> Iterator[OpenPage]:
-    """Open an address in a fresh context: open_page(url, width=1280, height=900, **options of the context).
+@pytest.fixture(scope="session")
+def profile(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """A context with a cache on disk, for one page at a time.
 
-    The test fails if the page threw an error that nothing caught.
+    Only there does Chromium keep what it compiled, and a page of Streamlit opens in half the time.
     """
-    contexts: list[BrowserContext] = []
+    folder = tmp_path_factory.mktemp("profile")
+    context = chromium.browser_type.launch_persistent_context(
+        folder, executable_path=chromium_path(), args=CHROMIUM_ARGS, no_viewport=True
+    )
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def open_page(chromium: Browser, profile: BrowserContext) -> Iterator[OpenPage]:
+    """Open an address: open_page(url, width=1280, height=900, empty_cache=False, **options of the context).
+
+    Every page has cookies and storage of its own. A test's first one finds the app's files in its cache, unless that is
+    to be empty or there are options that only a context of its own can have. The test fails if a page threw an error
+    that nothing caught.
+    """
+    opened: list[Page] = []
     errors: list[str] = []
 
-    def start(url: str, width: int = 1280, height: int = 900, **options: object) -> Page:
-        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
+    def start(url: str, width: int = 1280, height: int = 900, empty_cache: bool = False, **options: object) -> Page:
+        if not opened and not empty_cache and options.keys() <= MEDIA:
+            page = profile.new_page()
+            page.set_viewport_size({"width": width, "height": height})
+            page.emulate_media(**{name: options.get(name, "null") for name in MEDIA})
+        else:
+            page = chromium.new_context(viewport={"width": width, "height": height}, **options).new_page()
+        opened.append(page)
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("dialog", lambda dialog: (errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
@@ -59,9 +80,23 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         return page
 
     yield start
-    for context in contexts:
-        context.close()
+    for page in opened:
+        if page.context is not profile:
+            page.context.close()
+    _forget(profile)
     assert errors == []
+
+
+def _forget(profile: BrowserContext) -> None:
+    """Close the profile's pages and delete what they stored; the cache stays."""
+    for page in profile.pages[1:]:  # the first is the blank one that keeps the browser open
+        origin = page.evaluate("location.origin")
+        page.context.new_cdp_session(page).send(
+            "Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "cookies,local_storage,indexeddb"}
+        )
+        page.close()
+    profile.clear_cookies()
+    profile.clear_permissions()
 
 
 @pytest.fixture(scope="session")

@@ -247,7 +247,7 @@ def test_a_diverged_arm_ends_with_a_visible_cross(address: str, open_page: OpenP
 def test_plotly_comes_over_the_network_once_and_ticks_are_small(
     address: str, open_page: OpenPage, start_race: Start
 ) -> None:
-    page = drawn(open_page(f"{address}/?race={start_race(20_000, live=True)}"))
+    page = drawn(open_page(f"{address}/?race={start_race(20_000, live=True)}", empty_cache=True))
     files = "performance.getEntriesByType('resource').filter((file) => file.name.includes('plotly-basic'))"
     size = f"{files}.map((file) => file.transferSize)"
     assert len(first := page.evaluate(size)) == 1

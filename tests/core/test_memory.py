@@ -141,7 +141,7 @@ def test_a_disk_without_room_for_them_is_told_unless_the_file_is_there(
 def test_a_race_that_fits_has_one_quiet_line() -> None:
     race = config(SGD, slow_arm())
     found = outlook(race, tree(), data_shape(race.data, model_info("glyph_net")))
-    assert found.line.startswith("Needs about 0.4 GB of ") and (found.warning, found.refusal) == ("", "")
+    assert found.line.startswith("Needs about 0.4 GB; ") and (found.warning, found.refusal) == ("", "")
 
 
 def big(**changes: int) -> MemoryEstimate:

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from multirate_core import machine
 from pages.components.state import field_key
 
-LINE = "About 0.4 of "
+LINE = "About 0.4 GB, "
 
 
 def limited_to(folder: Path, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
