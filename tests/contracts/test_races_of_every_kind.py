@@ -71,6 +71,7 @@ RACES = (
     Race("doc_net", "trec", ("head",), SENTENCES),
     Race("doc_net", "ag_news", ("head",), SENTENCES),
     Race("doc_net", "sms_spam", ("head",), SENTENCES),
+    Race("doc_net", "hub", ("head",), SENTENCES),
     Race("doc_net", "docstrings", ("head",), f"{SENTENCES} --batch-size 16 --train-images 48"),
 )
 RACED = {race.data for race in RACES} | {"digits"}  # the digits: below, in a process of their own
@@ -136,6 +137,7 @@ def test_a_race_in_processes_of_its_own_prints_its_result_and_is_listed(own_home
 
 
 @pytest.mark.matrix
+@pytest.mark.timeout(1200)  # the largest took 213 seconds beside other work
 @pytest.mark.parametrize("race", FAMILIES, ids=lambda race: race.model)
 def test_every_family_of_torchvision_is_raced(race: Race, tmp_path: Path) -> None:
     # All images are one batch, so that BatchNorm over few values and the draw of a batch do not hide what is learned.

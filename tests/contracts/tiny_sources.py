@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from image_cases import small_fashion
 from set_cases import FOLDERS, write_cifar10, write_cifar100, write_images, write_set
 from table_cases import write, write_rows
@@ -74,7 +75,8 @@ def data_words(source: str, folder: Path) -> list[str]:
         return words
     folder = folder / "data"
     folder.mkdir()
-    written = _texts(source, folder) if source in _ROWS or source.startswith("table") else _images(source, folder)
+    texts = source in (*_ROWS, "hub") or source.startswith("table")
+    written = _texts(source, folder) if texts else _images(source, folder)
     return [*words, "--data-path", str(written)]
 
 
@@ -110,7 +112,21 @@ _ROWS = {
 _NAMES = {"trec": ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM"), "sms_spam": ("ham", "spam")}
 
 
+def _saved(folder: Path) -> Path:
+    """Save a set of Hugging Face's `datasets`, or skip without it."""
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    features = datasets.Features(sentence=datasets.Value("string"), label=datasets.ClassLabel(names=["bad", "good"]))
+    parts = {}
+    for seed, (part, count) in enumerate({"train": 48, "validation": 12}.items()):
+        texts, labels = zip(*reviews(2, count, seed=seed), strict=True)
+        parts[part] = datasets.Dataset.from_dict({"sentence": texts, "label": labels}, features=features)
+    datasets.DatasetDict(parts).save_to_disk(folder)
+    return folder
+
+
 def _texts(source: str, folder: Path) -> Path:
+    if source == "hub":
+        return _saved(folder)
     if source.startswith("table"):
         rows = [(text, ("negative", "positive")[label]) for text, label in reviews(2, 40)]
         return write_rows(folder / f"reviews.{source.partition('.')[2]}", rows)
