@@ -104,7 +104,7 @@ def _require_place(path: str, download: bool) -> None:
     if importlib.util.find_spec("datasets") is None or int(version_of("datasets").partition(".")[0] or 0) < _OLDEST:
         raise DataError(
             f"data from Hugging Face need the package datasets, {_OLDEST}.0 or newer. Install it: "
-            'pip install "multirate-explorer[text]".'
+            f"pip install 'datasets>={_OLDEST}.0'."
         )
     folder = Path(path)
     if folder.is_absolute():

@@ -177,7 +177,7 @@ def test_a_folder_with_the_name_of_a_set_on_the_hub_is_not_taken_for_it(
 
 def test_a_missing_library_is_named_with_what_installs_it(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    refused(saved, r'need the package datasets, 4\.0 or newer.*pip install "multirate-explorer\[text\]"')
+    refused(saved, r"need the package datasets, 4\.0 or newer.*pip install 'datasets>=4\.0'")
 
 
 # The hub
