@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -235,11 +236,12 @@ def _lr_is_inside(name: str, one: dict[str, Any]) -> Check:
 
 
 def _command(head: RaceConfig) -> str:
-    """Return the command that races all but the second partition; the shared folder by its variable."""
+    """Return the command that races all but the second partition; folders of this machine by a name in capitals."""
     arms = tuple(replace(arm, name=arm.kind) for arm in head.arms if arm.name != LAST_BLOCK)
     line = command_line(replace(head, arms=arms))
     unpacked = line.replace(str(Path(home.store_path()).parent), "UNPACKED")  # the flowers come as a zip
-    return unpacked.replace(str(_shared()), f"${VARIABLE}")
+    packaged = unpacked.replace(sysconfig.get_path("purelib"), "SITE_PACKAGES")
+    return packaged.replace(str(_shared()), f"${VARIABLE}")
 
 
 def _shared() -> Path:
