@@ -21,6 +21,8 @@ from multirate_core.layers import describe
 from multirate_core.partition import files
 from multirate_core.presets import RACE_PRESETS, usual_preset
 
+pytestmark = pytest.mark.slow  # many cases
+
 
 def config_of(words: str) -> RaceConfig:
     return race_config(make_parser().parse_args(["compare", *shlex.split(words)]))

@@ -16,6 +16,8 @@ from multirate_core.lean import make_lean
 from multirate_core.models import doc_net
 from multirate_core.optim import MultirateSGD
 
+pytestmark = pytest.mark.slow  # many cases
+
 
 @contextmanager
 def saved_bytes(model: nn.Module) -> Iterator[list[int]]:

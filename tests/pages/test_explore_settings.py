@@ -31,6 +31,8 @@ from pages.components.settings import Settings
 from pages.components.settings_link import to_link
 from pages.components.state import field_key, period_key
 
+pytestmark = pytest.mark.slow  # many cases
+
 MARKUP = "<img src=x onerror=alert(1)>"
 EXTREME = Settings(
     weights="none",
