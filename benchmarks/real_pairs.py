@@ -138,7 +138,7 @@ def _language_models(shared: Path) -> Iterator[Pair]:
 
     network = ("--model", "minilm", "--source", str(import_module(MINILM).get_model_path()))
     size = ("--train-images", "640", "--test-images", "200", "--batch-size", "16", "--max-tokens", "48")
-    # Without the warm-up SGD stayed at the share of the larger class at every rate from 0.004 to 0.05.
+    # On SST-2 SGD stayed between 51 and 55 % without warm-up and decay, at rates from 0.004 to 0.05.
     rate = ("--lr", "0.0067", "--schedule", "cosine", "--warmup", "0.1")
     for data, folder, title in (("sst2", "sst2", "SST-2"), ("trec", "trec6", "TREC")):
         words = (*network, "--data", data, "--data-path", str(shared / "data" / folder), *size, *rate)
