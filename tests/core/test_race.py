@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
@@ -222,32 +221,43 @@ def test_stop_ends_all_lanes_at_the_next_slice_and_starts_no_further_seed() -> N
     assert sum(end.steps for end in ended) > 0
 
 
-def test_a_pause_is_charged_as_paused_whether_the_control_blocks_or_not() -> None:
-    for control in (_pausing_control(), _blocking_control()):
-        events = list(race(tiny_config(SGD, MULTIRATE), control))
-        for lane in (0, 1):
-            clock = only(LaneClock, events, lane)[-1]
-            assert clock.excluded["paused"] >= 0.29
-            assert clock.excluded["other"] < 0.1
+class FakeTime:
+    """Stands in for `time` where the race waits for requests: it moves only when somebody sleeps on it."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def perf_counter(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
 
 
-def _pausing_control() -> Callable[[], Any]:
-    began: list[float] = []
+@pytest.mark.parametrize("blocks", [False, True])
+def test_a_pause_is_charged_as_paused_whether_the_control_blocks_or_not(
+    blocks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeTime()
+    monkeypatch.setattr(seed_module, "time", fake)
+    control = _blocking_control(fake) if blocks else _pausing_control(fake)
+    events = list(race(tiny_config(SGD, MULTIRATE), control))
+    for lane in (0, 1):
+        clocks = only(LaneClock, events, lane)
+        assert [clock.excluded["paused"] for clock in clocks] == pytest.approx([0.3] * len(clocks))
+        assert clocks[-1].train_seconds > 0
+
+
+def _pausing_control(fake: FakeTime) -> Callable[[], Any]:
+    until = fake.seconds + 0.3 - 1e-6
+    return lambda: "pause" if fake.seconds < until else "go"
+
+
+def _blocking_control(fake: FakeTime) -> Callable[[], Any]:
+    waits = iter([0.3])
 
     def control() -> str:
-        began.append(time.monotonic())
-        return "pause" if began[-1] - began[0] < 0.3 else "go"
-
-    return control
-
-
-def _blocking_control() -> Callable[[], Any]:
-    calls: list[int] = []
-
-    def control() -> str:
-        calls.append(1)
-        if len(calls) == 1:
-            time.sleep(0.3)
+        fake.sleep(next(waits, 0.0))
         return "go"
 
     return control

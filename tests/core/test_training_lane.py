@@ -88,7 +88,7 @@ def test_a_piece_ends_at_either_limit_and_takes_at_least_one_step() -> None:
     assert len(lane.train(3, 60.0).loss) == 3
     assert len(lane.train(3, 0.0).loss) == 1
     piece = lane.train(1000, 0.01)
-    assert 0.01 <= piece.trained_s < 0.5
+    assert piece.trained_s >= 0.01 > piece.trained_s - piece.step_seconds[-1] - 1e-6
     assert lane.steps == 4 + len(piece.loss)
     assert piece.train_seconds[-1] == pytest.approx(lane.train_seconds)
 
