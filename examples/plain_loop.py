@@ -24,7 +24,7 @@ def main(epochs: int = 20) -> float:
             {"params": fast.parameters(), "name": "fast"},
             {"params": slow.parameters(), "name": "slow", "period": 4},
         ],
-        lr=0.05,
+        lr=0.02,
         momentum=0.9,
     )
     for _ in range(epochs):
