@@ -104,13 +104,16 @@ def describe(request: TreeRequest) -> LayerTree:
     import torch
 
     from multirate_core.layers.build import layer_tree
+    from multirate_core.layers.gradient_graph import merge
     from multirate_core.layers.saved_bytes import count_saved
+    from multirate_core.layers.trace_gradients import trace_gradients
     from multirate_core.models.registry import build_skeleton, sample_shape
 
     shape = sample_shape(ModelConfig(request.model, source=request.source), request.input_shape)
     with torch.device("meta"):
         model, head = build_skeleton(request.model, request.num_classes, shape, request.source)
-    return replace(layer_tree(model, shape, request.model, head), saved=count_saved(model, shape))
+    tree, graph = layer_tree(model, shape, request.model, head), trace_gradients(model, shape)
+    return replace(tree, saved=count_saved(model, shape), gradients=merge(graph) if graph else None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -21,6 +21,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from multirate_core.layers.call_paths import CallPaths
+
 # What foreign forward code raises when it cannot run on a dry input.
 FORWARD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
 
@@ -89,39 +91,24 @@ class _Recorder:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.flops: dict[str, int] = {}
         self._counter, self._batch, self._counted = counter, batch, 0
-        self._stack: list[str] = []
-        self._paths: dict[nn.Module, list[str]] = {}
-        for path, module in model.named_modules(remove_duplicate=False):
-            self._paths.setdefault(module, []).append(path)
-        for module in self._paths:
-            module.register_forward_pre_hook(self._enter)
-            module.register_forward_hook(self._leave)
+        self._calls = CallPaths(model)
+        self._calls.follow(lambda _inputs: self._settle(), self._leave)
 
-    def _enter(self, module: nn.Module, _inputs: Any) -> None:
+    def _leave(self, output: Any) -> None:
         self._settle()
-        self._stack.append(self._called_path(module))
-
-    def _leave(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        self._settle()
-        path = self._stack.pop()
+        path = self._calls.running
         tensor = _first_tensor(output)
-        if tensor is not None:
+        if tensor is not None and path is not None:
             shape = tuple(tensor.shape)
             self.shapes.setdefault(path, shape[1:] if shape[:1] == (self._batch,) else shape)
 
     def _settle(self) -> None:
         """Give the operations since the last call or return to the module that ran meanwhile."""
         total = self._counter.get_total_flops()
-        if self._stack:
-            path = self._stack[-1]
+        path = self._calls.running
+        if path is not None:
             self.flops[path] = self.flops.get(path, 0) + total - self._counted
         self._counted = total
-
-    def _called_path(self, module: nn.Module) -> str:
-        """Return the module's path below its caller if it has several, else its first one."""
-        paths = self._paths[module]
-        caller = self._stack[-1] + "." if self._stack and self._stack[-1] else ""
-        return next((path for path in paths if path.startswith(caller)), paths[0])
 
 
 def copy_on(device: str, model: nn.Module, requires_grad: bool = False) -> nn.Module:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from multirate_core.errors import ModelError
+from multirate_core.layers.gradient_graph import GradientGraph, from_list, to_list
 
 TREE_FORMAT = "multirate-layer-tree"
-TREE_VERSION = 2
+TREE_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class LayerTree:
         head: paths of the modules that make up the head; () if unknown.
         note: what could not be found out, in a sentence; "" if nothing.
         saved: what a training step keeps for its backward pass; None if that is not known.
+        gradients: what its backward pass computes for which parameters, merged per module; None if that is not known.
     """
 
     model: str
@@ -106,6 +108,7 @@ class LayerTree:
     head: tuple[str, ...] = ()
     note: str = ""
     saved: SavedBytes | None = None
+    gradients: GradientGraph | None = None
 
     def nodes(self) -> Iterator[LayerNode]:
         """Yield every node in architecture order: parents before children, the root first."""
@@ -171,6 +174,7 @@ def to_json(tree: LayerTree) -> str:
         "head": tree.head,
         "note": tree.note,
         "saved": None if tree.saved is None else astuple(tree.saved),
+        "gradients": None if tree.gradients is None else to_list(tree.gradients, _names(tree.parameters())),
         "root": _node_to_dict(tree.root),
     }
     return json.dumps(document, separators=(",", ":"))
@@ -182,7 +186,7 @@ def from_json(text: str) -> LayerTree:
         raw = json.loads(text)
         if (raw["format"], raw["version"]) != (TREE_FORMAT, TREE_VERSION):
             raise ModelError(f"this is not a layer tree of version {TREE_VERSION}. Make the tree again.")
-        return LayerTree(
+        tree = LayerTree(
             model=raw["model"],
             input_shape=tuple(raw["input_shape"]),
             root=_node_from_dict(raw["root"], ""),
@@ -190,8 +194,14 @@ def from_json(text: str) -> LayerTree:
             note=raw["note"],
             saved=None if raw["saved"] is None else SavedBytes(*raw["saved"]),
         )
+        graph = raw["gradients"]
+        return tree if graph is None else replace(tree, gradients=from_list(graph, _names(tree.parameters())))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"the layer tree is damaged ({type(error).__name__}: {error}). Make it again.") from error
+
+
+def _names(parameters: Sequence[ParameterInfo]) -> list[str]:
+    return [parameter.name for parameter in parameters]
 
 
 def _node_to_dict(node: LayerNode) -> dict[str, Any]:

@@ -24,12 +24,12 @@ from multirate_core.models import registry as model_registry
 from multirate_core.models.catalog import model_info
 from multirate_core.models.registry import BuiltModel
 from multirate_core.models.tokenizer import tokenizer_of
-from multirate_core.race.device import choose_device, cpu_threads, environment
 from multirate_core.race.lanes import race_lanes
 from multirate_core.race.partitions import resolve_partitions
 from multirate_core.race.seed import Control
 from multirate_core.race.start import RaceParts
 from multirate_core.training.batches import SHARE_OF_FREE_MEMORY, drops_single, steps_per_epoch
+from multirate_core.training.device import choose_device, cpu_threads, environment
 from multirate_core.training.forward import require_supported
 from multirate_core.training.randomness import Randomness
 

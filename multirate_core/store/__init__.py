@@ -7,7 +7,7 @@ from multirate_core.store.connection import Store, open_store
 from multirate_core.store.ending import compact, finish
 from multirate_core.store.health import beat, sweep
 from multirate_core.store.packing import StepColumns
-from multirate_core.store.queue import request, start_next
+from multirate_core.store.queue import devices_in_use, request, start_next
 from multirate_core.store.races import (
     candidate_devices,
     count_races,
@@ -31,6 +31,7 @@ __all__ = [
     "compact",
     "count_races",
     "delete_race",
+    "devices_in_use",
     "evaluations",
     "evaluations_after",
     "finish",

@@ -20,7 +20,7 @@ from typing import Literal
 from multirate_core.errors import ConfigError, StoreError
 from multirate_core.machine import process_start
 from multirate_core.schema import HOLDING
-from multirate_core.store.connection import Store, writing
+from multirate_core.store.connection import Store, reading, writing
 from multirate_core.store.ending import end, finish
 from multirate_core.store.races import get_race, next_queue_number
 from multirate_core.store.rows import RaceRow, find
@@ -74,6 +74,12 @@ def start_next(store: Store, spawn: Callable[[str], int]) -> list[str]:
             )
         started.append(race_id)
     return started
+
+
+def devices_in_use(store: Store) -> set[str]:
+    """Return the devices that a race holds: its process is on the way, trains, or is paused."""
+    with reading(store) as connection:
+        return busy_devices(connection)
 
 
 def claim(store: Store, race_id: str) -> RaceRow:

@@ -1,0 +1,112 @@
+"""Which gradients a backward pass computes, for any choice of parameters that need one. No torch.
+
+A gradient graph lists the operations of one forward pass that autograd would walk back through if every parameter
+needed a gradient. With fewer, autograd runs those operations from which one of the chosen parameters can be reached;
+the graph answers that without running anything. It follows the data and not the order of execution, so skips, branches
+and weights that are used twice come out right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+ALWAYS = ""  # stands for a tensor that needs a gradient and is no parameter of the network
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the forward pass, as its backward pass sees it.
+
+    Args:
+        kind: autograd's name of it, "ConvolutionBackward0"; "" where several were merged.
+        module: path of the module whose own code ran it, "" for the root.
+        inputs: places of the operations that made its inputs, all before its own; weights aside.
+        parameters: first names of the parameters among its inputs, in order; one that was only reshaped counts.
+    """
+
+    kind: str
+    module: str
+    inputs: tuple[int, ...]
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GradientGraph:
+    """The operations of one forward pass, every one after its inputs."""
+
+    operations: tuple[Operation, ...]
+
+    def needed(self, due: Collection[str]) -> list[bool]:
+        """Tell for every operation whether its backward pass runs.
+
+        Args:
+            due: first names of the parameters that need a gradient.
+        """
+        chosen = {*due, ALWAYS}
+        needed: list[bool] = []
+        for operation in self.operations:
+            below = any(needed[place] for place in operation.inputs)
+            needed.append(below or not chosen.isdisjoint(operation.parameters))
+        return needed
+
+    def reached(self, due: Collection[str]) -> list[str]:
+        """Return the modules whose own code gradients pass, the earliest first."""
+        needed = self.needed(due)
+        return list(dict.fromkeys(each.module for each, runs in zip(self.operations, needed, strict=True) if runs))
+
+
+def merge(graph: GradientGraph) -> GradientGraph:
+    """Return a smaller graph with the same answers per module.
+
+    An operation with one input and no parameter is needed exactly when its input is: it is left out where the two
+    belong to the same module.
+    """
+    return merge_with_places(graph)[0]
+
+
+def merge_with_places(graph: GradientGraph) -> tuple[GradientGraph, list[int]]:
+    """Return what `merge` returns, and for every operation of the old graph its place in the new one."""
+    kept: list[Operation] = []
+    places: list[int] = []
+    for operation in graph.operations:
+        inputs = tuple(dict.fromkeys(places[place] for place in operation.inputs))
+        follows = len(inputs) == 1 and not operation.parameters and kept[inputs[0]].module == operation.module
+        if follows:
+            places.append(inputs[0])
+        else:
+            places.append(len(kept))
+            kept.append(Operation("", operation.module, inputs, operation.parameters))
+    return GradientGraph(tuple(kept)), places
+
+
+def to_list(graph: GradientGraph, names: Sequence[str]) -> list[Any]:
+    """Return the JSON form: [module, inputs, numbers of the parameters] per operation, modules once.
+
+    Args:
+        graph: to write; the kinds are left out.
+        names: of all parameters; a parameter is written as its place here, `ALWAYS` as -1.
+    """
+    number = {name: place for place, name in enumerate(names)} | {ALWAYS: -1}
+    modules = {module: place for place, module in enumerate(dict.fromkeys(each.module for each in graph.operations))}
+    rows = [
+        [modules[each.module], list(each.inputs), [number[name] for name in each.parameters]]
+        for each in graph.operations
+    ]
+    return [list(modules), rows]
+
+
+def from_list(written: Any, names: Sequence[str]) -> GradientGraph:
+    """Read what `to_list` wrote; ValueError, TypeError or LookupError if it is something else."""
+    modules, rows = written
+    operations: list[Operation] = []
+    for module, inputs, parameters in rows:
+        if not all(0 <= place < len(operations) for place in inputs):
+            raise ValueError(f"operation {len(operations)} has inputs {inputs}, which do not come before it")
+        operations.append(Operation("", modules[module], tuple(inputs), tuple(_named(parameters, names))))
+    return GradientGraph(tuple(operations))
+
+
+def _named(numbers: Iterable[int], names: Sequence[str]) -> Iterable[str]:
+    return (ALWAYS if number == -1 else names[number] for number in numbers)
