@@ -35,8 +35,8 @@ MEDIAN, TAIL, BIAS = Target("at most", 3.0), Target("at most", 8.0), Target("at 
 ABOUT = (
     "Whole training steps on all cores, random weights and data. One calibration per network, then every partition is "
     "predicted and measured: the head, cuts by depth (every one, or {cuts} spread evenly), {scattered} random thirds "
-    "of the layers, the norms, and {early} single early layers. In each of {rounds} rounds a partition takes a cycle with "
-    "every k, the steps of the fast part by their median, between steps of torch.optim.SGD; the rounds' median counts. "
+    "of the layers, the norms, and {early} single early layers. In each of {rounds} rounds a partition takes a cycle "
+    "with every k, the steps of the fast part by their median, between steps of torch.optim.SGD; the median counts. "
     "Errors are of T_MR / T_SGD unless they say otherwise. The scattered and early layers are drawn with the commit as "
     "seed."
 )

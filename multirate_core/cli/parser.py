@@ -36,6 +36,16 @@ Progress goes to stderr. Exit code: 0 done, 1 the race failed, 2 bad input, 130 
 """
 
 
+PREDICT_EPILOG = """\
+example:
+  python -m multirate_core predict --model resnet50 --fast-pattern fc --k 5 --batch-size 32 --image-size 64 --json
+
+The first time the network is measured on the device, for about ten seconds; that is kept. Seconds are of training steps,
+"ratio" is multirate's over the plain rule's, "ratio_limit" its limit as k grows, "peak_bytes" the most in tensors.
+Exit code: 0 done, 2 bad input, or a race holds the device.
+"""
+
+
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line on stderr and exit code 2."""
 
@@ -51,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=OneLineParser)
     _compare(commands)
+    _predict(commands)
     tree = commands.add_parser("tree", help="print a network's layer tree", allow_abbrev=False)
     _add_model_and_data(tree)
     tree.add_argument("--depth", type=int, default=None, metavar="N", help="show so many levels; default all")
@@ -86,6 +97,26 @@ def _compare(commands: argparse._SubParsersAction[OneLineParser]) -> None:
     run.add_argument("--inline", action="store_true", help="train in this process instead of a worker")
     run.add_argument("--background", action="store_true", help="submit the race, print its id and leave")
     run.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+
+
+def _predict(commands: argparse._SubParsersAction[OneLineParser]) -> None:
+    parser = commands.add_parser(
+        "predict",
+        help="tell what a partition will cost, without racing it",
+        epilog=PREDICT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_model_and_data(parser)
+    _add_partition(parser)
+    _add_training(parser)
+    _add_computing(parser)
+    parser.set_defaults(evaluations=None, metric=None)
+    run = parser.add_argument_group("measuring")
+    run.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
+    run.add_argument("--threads", type=int, metavar="N", help="CPU threads; default: cores - 1, as a race takes")
+    run.add_argument("--recalibrate", action="store_true", help="measure again, whatever is kept")
+    run.add_argument("--json", action="store_true", help="print the prediction as one line of JSON")
 
 
 def _add_model_and_data(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 
-from multirate_core.cli import compare, listing, look
+from multirate_core.cli import compare, listing, look, predict
 from multirate_core.cli.parser import make_parser
 from multirate_core.errors import MultirateError
 
@@ -18,6 +18,7 @@ DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
 
 COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
     "compare": compare.run,
+    "predict": predict.run,
     "tree": listing.print_tree,
     "data": look.print_data,
     "presets": listing.print_presets,

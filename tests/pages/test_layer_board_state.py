@@ -25,7 +25,7 @@ def app() -> None:
     st.button("preset", on_click=set_codes, args=("board", state.get("preset", "000")))
     if state.get("shown", True):
         try:
-            state["seen"] = layer_board(f"net{units}", rows, groups, "1" * units, "board")
+            state["seen"] = layer_board(f"net{units}", rows, groups, "1" * units, "board", cost=state.get("cost"))
         except PartitionError as error:
             st.error(str(error))
 
@@ -63,6 +63,19 @@ def test_a_drop_arrives_and_the_data_sent_stay_the_same_bytes(board: AppTest) ->
     assert seen(drop(board, "101")) == "101"
     assert seen(board.run()) == "101"
     assert board.get("bidi_component")[0].proto.json == before
+
+
+def test_the_cost_goes_to_the_browser_and_one_of_another_network_does_not(board: AppTest) -> None:
+    assert sent(board)["cost"] is None
+    cost = {"measured": False, "nodes": [], "rows": {}, "unit_s": [0, 0, 0], "slope": 0, "base_s": 0, "sgd_s": 0}
+    board.session_state["cost"] = cost
+    assert seen(drop(board, "101")) == "101"
+    assert sent(board.run())["cost"] == cost
+    before = board.get("bidi_component")[0].proto.json
+    assert seen(drop(board, "110")) == "110"
+    assert board.get("bidi_component")[0].proto.json == before
+    board.session_state["units"] = 5
+    assert sent(board.run())["cost"] is None
 
 
 @pytest.mark.parametrize("codes", ["10", "1011", "102", "1a1", "", None, 7, ["1", "0", "1"], "1\n1"])

@@ -1,11 +1,14 @@
 """A page around the layer board, for its tests: what Python sees is printed, what Python can do has a button.
 
-`?tree=` chooses the network; `?groups=5` starts with more groups.
+`?tree=` chooses the network; `?groups=5` starts with more groups; `?cost=measured` and `?cost=graph` bring its cost.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
+from board_costs import cost_of
 from board_trees import TREES
 
 from pages.components.board.layer_board import layer_board, set_codes
@@ -18,6 +21,11 @@ def rows_of(name: str) -> list[dict]:
     return TREES[name]()
 
 
+@st.cache_data
+def cost_of_tree(name: str, kind: str) -> dict[str, Any] | None:
+    return cost_of(rows_of(name), measured=kind == "measured") if kind else None
+
+
 def start_codes(name: str) -> str:
     """Everything slow but the last layer."""
     rows = rows_of(name)
@@ -27,7 +35,8 @@ def start_codes(name: str) -> str:
 
 def groups() -> list[dict]:
     names = ["fast", "slow", "third"] + [f"group {number}" for number in range(4, 37)]
-    return [{"name": name, "period": 5**place} for place, name in enumerate(names[: st.session_state["count"]])]
+    first = int(st.session_state.get("no_fast", False))
+    return [{"name": name, "period": 5**power} for power, name in enumerate(names[: st.session_state["count"]], first)]
 
 
 def all_in(group: str) -> None:
@@ -56,6 +65,9 @@ def buttons() -> None:
         st.toggle("Elsewhere", key="elsewhere")
         st.toggle("Disabled", key="disabled")
         st.toggle("Ticking", key="ticking")
+        if st.query_params.get("cost"):
+            st.toggle("No fast group", key="no_fast")
+            st.toggle("No cost", key="no_cost")
 
 
 def show(name: str, text: str) -> None:
@@ -68,9 +80,16 @@ def board_page() -> None:
     st.session_state.setdefault("count", int(st.query_params.get("groups", 2)))
     buttons()
     tree = st.session_state["tree"]
+    cost = "" if st.session_state.get("no_cost") else st.query_params.get("cost", "")
     with st.container(border=True, key="frame") if st.session_state["elsewhere"] else st.container():
         codes = layer_board(
-            tree, rows_of(tree), groups(), start_codes(tree), KEY, disabled=st.session_state["disabled"]
+            tree,
+            rows_of(tree),
+            groups(),
+            start_codes(tree),
+            KEY,
+            disabled=st.session_state["disabled"],
+            cost=cost_of_tree(tree, cost),
         )
     st.session_state["seen"] = codes
     show("codes", codes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from board_rows import row
 from board_trees import TREES
 from playwright.sync_api import Page, expect
@@ -58,3 +59,19 @@ def tab_to_tree(page: Page, group: int) -> None:
 def press(page: Page, *keys: str) -> None:
     for key in keys:
         page.keyboard.press(key)
+
+
+def violations(page: Page) -> list[str]:
+    """What axe has against the board as it is now."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing: pip install -e '.[dev]'")
+    page.mouse.move(0, 0)
+    # Streamlit greys out what a run under way has not reached yet.
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.wait_for_function(
+        """() => { for (let e = document.querySelector('[data-testid=stBidiComponentIsolated]'); e; e = e.parentElement)
+                     if (getComputedStyle(e).opacity < 1) return false;
+                   return true; }"""
+    )
+    results = axe.Axe().run(page, context="[data-testid=stBidiComponentIsolated]")
+    assert results.response["passes"]
+    return [f"{each['id']}: {node['html']}" for each in results.response["violations"] for node in each["nodes"]]

@@ -17,10 +17,10 @@ def address(streamlit_server: Callable[..., str]) -> str:
 
 @pytest.fixture
 def board(open_page: Open, address: str) -> Open:
-    """Open the board of a tree: board("toy", groups=2, **options of the page)."""
+    """Open the board of a tree: board("toy", groups=2, cost="", **options of the page)."""
 
-    def start(tree: str = "toy", groups: int = 2, **options: object) -> Page:
-        page = open_page(f"{address}/?tree={tree}&groups={groups}", **options)
+    def start(tree: str = "toy", groups: int = 2, cost: str = "", **options: object) -> Page:
+        page = open_page(f"{address}/?tree={tree}&groups={groups}&cost={cost}", **options)
         expect(page.locator(".pane .row").first).to_be_visible()
         return page
 

@@ -2,6 +2,7 @@
 
 import { buildTree, firstOpen, rowPath } from "./tree.js";
 import { dropStamp, moveUnits, receive, record, redo, tally, undo, unitsIn } from "./assignment.js";
+import { CostView } from "./cost_view.js";
 import { keysBetween, parseFilter, rowKey, splitKey, visibleRows } from "./rows.js";
 import { Pane } from "./pane.js";
 import { plural } from "./format.js";
@@ -22,6 +23,7 @@ export class Board {
     this.selection = new Set();
     this.anchor = null;
     this.filter = null;
+    this.costs = null;            // a CostView, where the cost of this network is known
     this.faces = 0;               // counts changes that alter every row's look
     this.rowHeight = window.matchMedia("(pointer: coarse)").matches ? 34 : 26;
     root.style.setProperty("--row-height", `${this.rowHeight}px`);
@@ -59,7 +61,15 @@ export class Board {
     this.memory.open ??= firstOpen(this.tree, FIRST_ROWS);
     this.totalMadds = this.tree.roots.reduce((sum, node) => sum + node.madds, 0);
     this.root.style.setProperty("--pane-rows", Math.max(LOWEST_PANE_ROWS, Math.min(TALLEST_PANE_ROWS, rows.length + 1)));
+    this.plantCosts();
     this.faces += 1;
+  }
+
+  plantCosts() {
+    const { cost } = this.data;
+    this.costs = cost ? new CostView(cost, this.tree, this.root) : null;
+    this.root.classList.toggle("timed", Boolean(this.costs?.measured));
+    for (const part of this.root.querySelectorAll(".reach, .about-reach")) part.hidden = !this.costs;
   }
 
   /** One pane per group. */
@@ -79,8 +89,10 @@ export class Board {
   refresh() {
     const focused = this.panes.find((pane) => pane.hasFocus());
     this.tally = tally(this.tree, this.codes, this.panes.length);
+    this.costs?.update(this.codes, this.data.groups, this.tally.parts);
     for (const pane of this.panes) pane.refresh(this.rowsOf(pane.group));
     if (focused && !focused.hasFocus() && focused.activeId) focused.activate(focused.activeId, true);
+    this.costs?.paintWords();
     this.paintBar();
   }
 

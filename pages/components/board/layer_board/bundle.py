@@ -9,7 +9,11 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 # In the order of their imports: each file uses only names from files before it.
-SCRIPTS = ("tree", "assignment", "rows", "format", "pane", "board", "drag", "keyboard", "menu", "index")
+SCRIPTS = (
+    *("tree", "assignment", "rows", "format"),
+    *("cost", "reach", "cost_words", "cost_view"),
+    *("pane", "board", "drag", "keyboard", "menu", "index"),
+)
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./\w+\.js";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?!default)", re.MULTILINE)

@@ -7,7 +7,18 @@ export function shortCount(count) {
   return String(count);
 }
 
+/** Bytes as "12.3 MB". */
+export function shortBytes(count) {
+  return count < 1e3 ? `${count} bytes` : `${shortCount(count)}B`;
+}
+
 const threeDigits = (value) => value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+
+/** Seconds as "12.3 ms", or without the unit. */
+export function milliseconds(seconds, unit = true) {
+  const number = seconds > 0 && seconds < 5e-6 ? "<0.01" : threeDigits(1e3 * seconds);
+  return unit ? `${number} ms` : number;
+}
 
 export function percent(part, total) {
   if (!total || !part) return "–";

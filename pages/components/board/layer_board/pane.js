@@ -14,6 +14,7 @@ export class Pane {
     this.rows = [];
     this.elements = new Map();
     this.activeId = null;
+    this.stop = null;         // the row above which gradients stop on a fast step
     this.section = board.clone(".pane-template");
     this.section.classList.add(`tint-${group % TINTS}`);
     this.section.dataset.group = group;
@@ -28,6 +29,7 @@ export class Pane {
     const place = this.indexOf(this.activeId);
     const heirs = [...this.rows.slice(Math.max(place, 0)), ...this.rows.slice(0, Math.max(place, 0)).reverse()];
     this.rows = rows;
+    this.stop = this.board.costs?.stopOf(rows) ?? null;
     const heir = heirs.find((row) => this.indexOf(row.node.id) >= 0) ?? rows[0];
     this.activeId = heir?.node.id ?? null;
     this.paintHeader();
@@ -90,6 +92,7 @@ export class Pane {
     element.setAttribute("role", "treeitem");
     element.dataset.id = id;
     element.addEventListener("animationend", () => element.classList.remove("flash"));
+    for (const name of ["pointerenter", "focus"]) element.addEventListener(name, () => this.board.costs?.tell(this, this.rowOf(id)));
     this.elements.set(id, element);
     this.tree.insertBefore(element, next);
     return element;
@@ -105,7 +108,7 @@ export class Pane {
     const { node, part } = row;
     const selected = this.board.selection.has(rowKey(this.group, node.id));
     const face = [row.open, row.openable, row.hit, row.depth, row.position, row.size, selected, top, this.board.faces].join() +
-      [part.units, part.params, rowName(node, row.members)].join();
+      [part.units, part.params, rowName(node, row.members), this.board.costs?.face(row), row === this.stop].join();
     element.tabIndex = node.id === this.activeId ? 0 : -1;
     if (element.face === face) return;
     element.face = face;
@@ -122,6 +125,7 @@ export class Pane {
     element.classList.toggle("selected", selected);
     element.classList.toggle("hit", row.hit && Boolean(this.board.filter));
     element.classList.toggle("bare", !node.units.length);
+    this.paintReach(element, row);
     element.setAttribute("aria-level", row.depth + 1);
     element.setAttribute("aria-posinset", row.position);
     element.setAttribute("aria-setsize", row.size);
@@ -134,8 +138,6 @@ export class Pane {
   paintCells(element, row) {
     const { node, part, members } = row;
     const write = (cell, text) => { element.querySelector(cell).textContent = text; };
-    const { params } = this.board.tally.total;
-    const all = params.reduce((sum, value) => sum + value, 0);
     const here = part.params[this.group];
     write(".text", rowName(node, members));
     element.querySelector(".text").title = rowPath(node);
@@ -145,9 +147,38 @@ export class Pane {
     element.querySelector(".kind").title = node.kind;
     write(".shape", node.shape);
     write(".params", here ? shortCount(here) : "");
-    write(".madds", node.madds ? percent(node.madds, this.board.totalMadds) : "");
-    element.querySelector("i").style.width = `${all ? (100 * here) / all : 0}%`;
-    element.querySelector("i").hidden = !here;
+    if (this.board.costs?.measured) this.board.costs.paintTime(element, row);
+    else this.paintShares(element, row);
+  }
+
+  /** The share of parameters here, and of multiply-adds. */
+  paintShares(element, { node, part }) {
+    const { params } = this.board.tally.total;
+    const all = params.reduce((sum, value) => sum + value, 0);
+    const here = part.params[this.group];
+    const [bar, second] = element.querySelectorAll(".bar-cell i");
+    bar.style.width = `${all ? (100 * here) / all : 0}%`;
+    bar.hidden = !here;
+    second.hidden = true;
+    element.querySelector(".madds").textContent = node.madds ? percent(node.madds, this.board.totalMadds) : "";
+  }
+
+  /** The mark of a row that gradients pass on a fast step. */
+  paintReach(element, row) {
+    const { passed, crossed, layers } = this.board.costs?.reachOf(row) ?? {};
+    element.classList.toggle("reached", Boolean(passed));
+    element.classList.toggle("partly", Boolean(passed) && crossed < layers);
+    element.classList.toggle("stop", row === this.stop);
+    this.describe(row.node.id, "");         // what was told of it before may be wrong now
+  }
+
+  /** What the cells of cost say when pointed at, and a screen reader of the row; "" takes it away. */
+  describe(id, text) {
+    const element = this.elements.get(id);
+    if (!element) return;
+    for (const cell of element.querySelectorAll(".bar-cell, .madds")) cell.title = text;
+    if (text) element.setAttribute("aria-description", text.replace("\n", ". "));
+    else element.removeAttribute("aria-description");
   }
 
   mixedText({ node, part }) {
@@ -170,11 +201,15 @@ export class Pane {
     const { node, part, members } = row;
     const kind = members ? `${members.length} times ${node.kind}` : node.kind;
     const numbers = part.params[this.group] ? `${shortCount(part.params[this.group])} parameters` : "no parameters";
-    return [rowPath(node), kind, numbers, this.mixedText(row).replace("/", " of "), node.note].filter(Boolean).join(", ");
+    return [rowPath(node), kind, numbers, this.mixedText(row).replace("/", " of "), node.note, this.board.costs?.spoken(row)].filter(Boolean).join(", ");
   }
 
   indexOf(id) {
     return this.rows.findIndex((row) => row.node.id === id);
+  }
+
+  rowOf(id) {
+    return this.rows[this.indexOf(id)];
   }
 
   /** A node, or the nearest block around it, that has a row here; null if none has. */
