@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,7 +29,8 @@ from multirate_core.optim import MultirateSGD
 from multirate_core.training.forward import Forward
 
 PERIODS = (1, 5, 20)
-ROUNDS, MOST_CUTS, SCATTERED, EARLY = 3, 24, 12, 4
+ROUNDS, MOST_CUTS, SCATTERED, EARLY = 5, 24, 12, 4
+MOST_FAST_STEPS = 6  # of a cycle that are taken; their median stands for all
 OPTIONS = {"lr": 1e-4, "momentum": 0.9}
 MEDIAN, TAIL, BIAS = Target("at most", 3.0), Target("at most", 8.0), Target("at most", 1.5)
 ABOUT = (
@@ -48,12 +49,12 @@ def _small_vit() -> nn.Module:
     )
 
 
-SMALL_VIT = Network("Small ViT", _small_vit, 64, 32, ("heads.",), ("encoder.layers.encoder_layer_5.",))
+SMALL_VIT = Network("Small ViT", _small_vit, 64, 16, ("heads.",), ("encoder.layers.encoder_layer_5.",))
 CASES = {
-    "resnet18": NETWORKS["resnet18"],
-    "mobilenet_v2": NETWORKS["mobilenet_v2"],
+    "resnet18": replace(NETWORKS["resnet18"], batch_size=16),
+    "mobilenet_v2": replace(NETWORKS["mobilenet_v2"], batch_size=8),
     "vit_small": SMALL_VIT,
-    "text": NETWORKS["text"],
+    "text": replace(NETWORKS["text"], batch_size=8),
 }
 
 
@@ -132,11 +133,12 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Return one row per partition and k: predicted and measured ratio, and those of every round."""
     measured: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    plain = torch.optim.SGD(subject.model.parameters(), **OPTIONS)
     for number in range(rounds):
         run.say(f"{name}, round {number + 1} of {rounds}, {len(splits)} partitions")
         for split in splits if number % 2 else reversed(splits):
-            for k in PERIODS:
-                measured.setdefault((split.name, k), []).append(_measured(subject, split, k))
+            for k, pair in _measured(subject, plain, split).items():
+                measured.setdefault((split.name, k), []).append(pair)
     return [_row(calibration, subject, split, k, measured[split.name, k]) for split in splits for k in PERIODS]
 
 
@@ -158,28 +160,32 @@ def _row(
     }
 
 
-def _measured(subject: Subject, split: Split, k: int) -> tuple[float, float]:
-    """Return the mean seconds of a multirate step over a cycle, and those of SGD's around it."""
+def _measured(subject: Subject, plain: torch.optim.Optimizer, split: Split) -> dict[int, tuple[float, float]]:
+    """Return by k the mean seconds of a multirate step over a cycle, and those of SGD before and after it."""
     model, batch = subject.model, (subject.inputs, subject.labels)
     fast = set(split.fast)
     parts: dict[bool, list[Tensor]] = {True: [], False: []}
-    for name, weight in model.named_parameters():
-        weight.requires_grad_(True)
+    for name, weight in subject.trainable.items():
         parts[name in fast].append(weight)
-    sgd = torch.optim.SGD(model.parameters(), **OPTIONS)
-    _step_s(model, sgd, batch)
-    before = [_step_s(model, sgd, batch)]
-    groups = [{"params": parts[True], "name": "fast"}, {"params": parts[False], "name": "slow", "period": k}]
+    groups = [{"params": parts[True], "name": "fast"}, {"params": parts[False], "name": "slow", "period": 1}]
     multirate = MultirateSGD([group for group in groups if group["params"]], **OPTIONS)
     _step_s(model, multirate, batch)  # the first one allocates what the optimiser keeps
-    multirate.param_groups[-1]["steps_since_refresh"] = None
-    full, *quick = [_step_s(model, multirate, batch) for _ in range(k if k > 1 else 2)]
-    if k == 1:
-        full, quick = statistics.fmean((full, *quick)), []
+    found = {}
+    before = _plain_step_s(subject, plain, multirate)
+    for k in PERIODS:
+        multirate.set_periods({group["name"]: k for group in multirate.param_groups if group["name"] == "slow"})
+        multirate.param_groups[-1]["steps_since_refresh"] = None
+        full, *quick = [_step_s(model, multirate, batch) for _ in range(1 + max(1, min(k - 1, MOST_FAST_STEPS)))]
+        mean = statistics.fmean((full, *quick)) if k == 1 else (full + (k - 1) * statistics.median(quick)) / k
+        after = _plain_step_s(subject, plain, multirate)
+        found[k] = (mean, (before + after) / 2)
+        before = after
+    return found
+
+
+def _plain_step_s(subject: Subject, plain: torch.optim.Optimizer, multirate: MultirateSGD) -> float:
     multirate.release()
-    before.append(_step_s(model, sgd, batch))
-    mean = (full + (k - 1) * statistics.median(quick)) / k if quick else full
-    return mean, statistics.fmean(before)
+    return _step_s(subject.model, plain, (subject.inputs, subject.labels))
 
 
 def _step_s(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> float:

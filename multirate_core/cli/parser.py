@@ -40,8 +40,8 @@ PREDICT_EPILOG = """\
 example:
   python -m multirate_core predict --model resnet50 --fast-pattern fc --k 5 --batch-size 32 --image-size 64 --json
 
-The first time the network is measured on the device, for about ten seconds; that is kept. Seconds are of training steps,
-"ratio" is multirate's over the plain rule's, "ratio_limit" its limit as k grows, "peak_bytes" the most in tensors.
+The first time the network is measured on the device, for about ten seconds; that is kept. Seconds are of training
+steps, "ratio" is multirate's over the plain rule's, "ratio_limit" its limit as k grows, "peak_bytes" the most in tensors.
 Exit code: 0 done, 2 bad input, or a race holds the device.
 """
 

@@ -11,6 +11,10 @@ from typing import TypeVar
 import torch
 
 from multirate_core.config import Execution, RaceConfig
+from multirate_core.cost import forecast
+from multirate_core.cost import request as requests
+from multirate_core.cost.calibration import Calibration
+from multirate_core.cost.forecast import run_of
 from multirate_core.data import registry as data_registry
 from multirate_core.data.catalog import DataShape, data_shape
 from multirate_core.errors import ConfigError, ModelError
@@ -57,7 +61,7 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
     with cpu_threads(config.threads):
         yield PhaseChanged(f"building {config.model.name}")
         shape = data_shape(config.data, model_info(config.model.name))
-        memory_notes = _memory_notes(config, shape, device)
+        memory_notes, calibration = _memory_notes(config, shape, device), _kept_calibration(config, shape)
         shape = replace(shape, input_shape=model_registry.sample_shape(config.model, shape.input_shape))
         if config.execution.channels_last and len(shape.input_shape) == 1:
             raise ConfigError(f"channels last is for images, and {config.data.name} holds texts. Turn it off.")
@@ -80,9 +84,29 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
             partitions=partitions,
             device=device,
         )
-        yield EnvironmentFound(environment(device) | _facts(parts, first, memory_notes))
+        predicted = _forecast(parts, first, calibration)
+        yield EnvironmentFound(environment(device) | _facts(parts, first, memory_notes) | predicted)
         del first
         yield from race_lanes(parts, control)
+
+
+def _kept_calibration(config: RaceConfig, shape: DataShape) -> tuple[Calibration, LayerTree] | None:
+    """Return what was measured about the race's network on its device, and the tree that it belongs to."""
+    if config.execution.compile:
+        return None
+    request = requests.request_of(config, shape, config.device)
+    tree, calibration = describe.read(request.tree), requests.kept(request)
+    return (calibration, tree) if calibration is not None and isinstance(tree, LayerTree) else None
+
+
+def _forecast(parts: RaceParts, built: BuiltModel, calibration: tuple[Calibration, LayerTree] | None) -> dict[str, str]:
+    """Return what is predicted for every arm, for the record; {} if the costs were not measured before."""
+    if calibration is None:
+        return {}
+    count = len(parts.split.train_labels)
+    steps = run_of(parts.config, count, drops_single(built.module, count, parts.config.recipe.batch_size))
+    found = forecast.forecast(calibration[0], parts.config, calibration[1], steps)
+    return {"forecast": forecast.to_text(found)}
 
 
 def _memory_notes(config: RaceConfig, shape: DataShape, device: torch.device) -> list[str]:
