@@ -5,15 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from multirate_core.config import RaceConfig
+from multirate_core.cost.board import board_costs
 from multirate_core.errors import MultirateError, RaceNotFoundError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import links
 from multirate_core.partition.partition import Partition, to_spec
 from pages.components import state
 from pages.components.board.arms_panel import arms_panel, pinned_specs
-from pages.components.board.partition_panel import current_groups, partition_panel, prepare
+from pages.components.board.partition_panel import current_groups, partition_board, prepare, toolbar
 from pages.components.board.take_home import take_home
 from pages.components.memory_line import memory_line, memory_notice, memory_outlook
+from pages.components.meter.panel import cost_meter, measured_for, request_for
 from pages.components.race.panel import race_panel
 from pages.components.resources import backend
 from pages.components.router import require_router
@@ -61,9 +63,19 @@ def page() -> None:
 def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceConfig | None]:
     if source.problem:
         st.error(plain(source.problem))
-    partition = partition_panel(tree)
+    toolbar(tree)
+    meter = st.container()
+    try:
+        request = request_for(source)
+    except MultirateError as error:
+        request = None
+        meter.caption(plain(f"No costs: {error}"))
+    measured = measured_for(request, tree)
+    partition = partition_board(tree, board_costs(tree, measured))
     if partition is None:
         return None, None
+    with meter:
+        cost_meter(request, measured, partition, source)
     spec, pinned = to_spec(partition, tree), pinned_specs(tree)
     arms_panel(partition, tree)
     try:

@@ -33,6 +33,7 @@ def no_users_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("shared-home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MULTIRATE_HOME", str(home))
+        patch.setenv("MULTIRATE_METER", "ask")
         yield home
 
 
@@ -40,4 +41,5 @@ def no_users_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("MULTIRATE_HOME", str(home))
+    monkeypatch.setenv("MULTIRATE_METER", "ask")  # no page begins to measure by itself beside a test
     return home

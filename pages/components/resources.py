@@ -12,6 +12,8 @@ import streamlit as st
 from multirate_core import home
 from multirate_core.backends.local_process import LocalProcess
 from multirate_core.backends.protocol import Backend
+from multirate_core.cost import request as requests
+from multirate_core.cost.calibration import Calibration
 from multirate_core.data import hub_facts, preview
 from multirate_core.data.preview_form import DataPreview
 from multirate_core.errors import ConfigError, StoreError
@@ -65,8 +67,27 @@ def facts_of_hub_data(request: hub_facts.HubRequest) -> hub_facts.HubFacts | hub
     return _made(hub_facts, request, hub_facts.HubError)
 
 
-def _made(maker: Any, request: Any, failure: type[Any]) -> Any:
-    """Return what a maker (`describe`, `preview`, `hub_facts`) has for a request; what failed is tried again later."""
+def calibration(request: requests.CalibrationRequest, begin: bool) -> Calibration | requests.CalibrationError | None:
+    """Return what was measured of a network's costs; None before that. `begin` has it measured if it was not."""
+    return _made(requests, request, requests.CalibrationError, begin)
+
+
+def is_being_measured(request: requests.CalibrationRequest) -> bool:
+    """Tell whether a process measures these costs now."""
+    with _lock:
+        process = _started.get(requests.key(request))
+        return process is not None and process.poll() is None
+
+
+def _made(maker: Any, request: Any, failure: type[Any], begin: bool = True) -> Any:
+    """Return what a maker (`describe`, `preview`, `hub_facts`, `cost.request`) has; what failed is tried again later.
+
+    Args:
+        maker: the module.
+        request: what is wanted of it.
+        failure: its type of answer that says why there is none.
+        begin: have the answer made if there is none.
+    """
     key = maker.key(request)  # another one once the files that it looks at have changed
     with _lock:
         process = _started.get(key)
@@ -77,6 +98,8 @@ def _made(maker: Any, request: Any, failure: type[Any]) -> Any:
             if time.monotonic() - failed_at < RETRY_AFTER_S:
                 return answer
         elif process is not None or (answer is not None and not isinstance(answer, failure)):
+            return answer
+        if not begin:
             return answer
         _failed_at.pop(key, None)
         _started[key] = maker.start(request)

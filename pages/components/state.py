@@ -83,6 +83,7 @@ def start() -> None:
     st.session_state.usable_link = ""
     st.session_state.request_problem = ("", "")  # the race whose request failed, and why
     st.session_state.looking = None  # at which data, in the dialog; a text if that cannot be told
+    st.session_state.meter = ("", 0.0)  # which measurement the page waits for, and since when
     st.session_state.groups = FAST_AND_SLOW
     st.session_state.tree = ""
     st.session_state.codes = ""

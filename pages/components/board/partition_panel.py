@@ -6,7 +6,9 @@ every run, so a board that no race can use (everything slow) stays on the screen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import streamlit as st
 
@@ -46,12 +48,16 @@ def prepare(tree: LayerTree) -> None:
     put(partition, tree)
 
 
-def partition_panel(tree: LayerTree) -> Partition | None:
-    """Draw presets, groups and board for a network; return its partition, or None while it is unusable."""
-    _toolbar(tree)
+def partition_board(tree: LayerTree, cost: Mapping[str, Any] | None) -> Partition | None:
+    """Draw the board for a network; return its partition, or None while it is unusable.
+
+    Args:
+        tree: of the network.
+        cost: what is known of its costs, as `cost.board_costs` gives it.
+    """
     groups = current_groups()
     shown = [{"name": group.name, "period": group.period} for group in groups]
-    codes = layer_board(_tree_id(tree), _rows(tree), shown, st.session_state.codes, key=state.BOARD)
+    codes = layer_board(_tree_id(tree), _rows(tree), shown, st.session_state.codes, key=state.BOARD, cost=cost)
     st.session_state.codes = codes
     try:
         return assignment_from_codes(codes, tree, groups)
@@ -149,7 +155,8 @@ def _rows(tree: LayerTree) -> list[dict[str, object]]:
     return board_rows(tree)
 
 
-def _toolbar(tree: LayerTree) -> None:
+def toolbar(tree: LayerTree) -> None:
+    """Draw presets, the periods of further groups, and what adds and removes them."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.popover("Start from a preset"):
             _presets(tree)
