@@ -19,6 +19,8 @@ NAMES = (
     "real_pairs",
     "step_time",
     "memory",
+    "predicted_vs_measured",
+    "cost_meter",
     "ddp_bytes",
     "from_scratch",
     "fuzz_tables",

@@ -23,6 +23,8 @@ TITLES = {
     "real_pairs": "Real weights on real data",
     "step_time": "Step times",
     "memory": "Memory",
+    "predicted_vs_measured": "The cost meter: predicted against measured time",
+    "cost_meter": "The cost meter: memory, calibration, prediction",
     "ddp_bytes": "Data-parallel training",
     "from_scratch": "Training from scratch: random subgroups and two copies",
     "fuzz_tables": "Damaged tables of texts",

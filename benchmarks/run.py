@@ -77,18 +77,21 @@ def keep(record: dict[str, Any], folder: Path) -> Path:
 
 @contextmanager
 def fresh_home() -> Iterator[Path]:
-    """Give this process and those that it starts an empty user data folder, and take it away afterwards."""
-    before = os.environ.get("MULTIRATE_HOME")
+    """Give this process and those that it starts an empty user data folder, and take it away afterwards.
+
+    Inside, the cost meter measures when it is asked to: by itself it would begin beside what is being timed.
+    """
+    before = {name: os.environ.get(name) for name in ("MULTIRATE_HOME", "MULTIRATE_METER")}
     with tempfile.TemporaryDirectory(prefix="multirate-benchmark-", ignore_cleanup_errors=True) as folder:
-        os.environ["MULTIRATE_HOME"] = folder
+        os.environ |= {"MULTIRATE_HOME": folder, "MULTIRATE_METER": "ask"}
         try:
             yield Path(folder)
         finally:
             _wait_for_workers()
-            if before is None:
-                del os.environ["MULTIRATE_HOME"]
-            else:
-                os.environ["MULTIRATE_HOME"] = before
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def _wait_for_workers() -> None:

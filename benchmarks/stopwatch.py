@@ -15,11 +15,18 @@ LOOK_EVERY_MS = 50.0  # from outside; the time itself is taken inside the page
 _SCRIPT = """() => {
   const address = () => new URLSearchParams(location.search).get('p');
   const code = () => [...document.querySelectorAll('[data-testid=stCode]')].map((each) => each.textContent).join();
-  const watch = { reaction: null };
+  const meter = () => [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
+    .map((each) => each.shadowRoot?.querySelector('.figures')?.textContent ?? '').join();
+  const watch = { reaction: null, meter: null };
   watch.arm = (event) => {
-    watch.reaction = null;
+    watch.reaction = watch.meter = null;
     window.addEventListener(event, () => {
-      const begun = performance.now(), before = [address(), code()];
+      const begun = performance.now(), before = [address(), code()], figures = meter();
+      const lookAtMeter = () => {
+        if (meter() === figures) return requestAnimationFrame(lookAtMeter);
+        requestAnimationFrame(() => { watch.meter = performance.now() - begun; });
+      };
+      lookAtMeter();
       const look = () => {
         if (address() === before[0] || code() === before[1]) return requestAnimationFrame(look);
         requestAnimationFrame(() => { watch.reaction = performance.now() - begun; });
@@ -48,10 +55,19 @@ def reaction_ms(page: Page, act: Callable[[], None], event: str = "pointerup") -
     """
     page.evaluate("(event) => window.benchmarkWatch.arm(event)", event)
     act()
+    return _wait_for(page, "reaction")
+
+
+def meter_ms(page: Page) -> float:
+    """Return the milliseconds from the last start of the clock until the cost meter showed other figures."""
+    return _wait_for(page, "meter")
+
+
+def _wait_for(page: Page, what: str) -> float:
     end = time.monotonic() + WITHIN_S
     while time.monotonic() < end:
-        reaction = page.evaluate("() => window.benchmarkWatch.reaction")
-        if reaction is not None:
-            return float(reaction)
+        found = page.evaluate("(what) => window.benchmarkWatch[what]", what)
+        if found is not None:
+            return float(found)
         page.wait_for_timeout(LOOK_EVERY_MS)
     raise RuntimeError(f"the page showed no change within {WITHIN_S:.0f} s")

@@ -1,0 +1,166 @@
+"""The cost meter of the Explore page: measured or not, at drops and changes of k, and the layer that pulls back."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from cost_cases import keep, made_up
+from sessions import board, button, component, drop, glyph_tree, group_of, is_well, labels, open_app, press, read
+from streamlit.testing.v1 import AppTest
+
+from multirate_core.config import DataConfig, Execution, RaceConfig
+from multirate_core.cost import request as requests
+from multirate_core.data.catalog import data_shape
+from multirate_core.models.catalog import model_info
+from multirate_core.partition.codes import DIGITS
+from multirate_core.presets import DEFAULT, RACE_PRESETS
+from pages.components.meter import panel
+from pages.components.state import field_key, period_key
+
+MEASURE = "Measure the costs"
+
+
+@pytest.fixture
+def measured() -> None:
+    """The costs of the page's first network are known."""
+    keep(first_request(), made_up(glyph_tree()))
+
+
+def first_request() -> requests.CalibrationRequest:
+    """The measurement that the page's first settings need."""
+    preset = RACE_PRESETS[DEFAULT]
+    config = RaceConfig(arms=(panel_arm(),), model=preset.model, data=preset.data, recipe=preset.recipe, device="cpu")
+    return requests.request_of(config, data_shape(config.data, model_info(config.model.name)), "cpu")
+
+
+def panel_arm() -> Any:
+    from multirate_core.config import ArmConfig
+
+    return ArmConfig("multirate", "multirate", panel.ANY_PARTITION)
+
+
+def meter(session: AppTest) -> dict[str, Any]:
+    return component(session, "meter:figures")
+
+
+def speed_up(session: AppTest) -> float:
+    return float(meter(session)["cells"][0]["value"].removesuffix("×"))
+
+
+def messages(session: AppTest) -> str:
+    return "\n".join(read(each.value) for each in (*session.caption, *session.markdown))
+
+
+def with_fast(session: AppTest, *prefixes: str) -> AppTest:
+    """Drop what begins so into the fast group."""
+    codes = [
+        DIGITS[0] if name.startswith(prefixes) else code
+        for name, code in zip(group_of(session), session.session_state["codes"], strict=True)
+    ]
+    return drop(session, "".join(codes))
+
+
+def test_without_costs_the_board_knows_the_graph_and_the_page_offers_to_measure() -> None:
+    session = open_app()
+    assert is_well(session) and MEASURE in labels(session)
+    cost = board(session)["cost"]
+    assert cost["measured"] is False and cost["nodes"] and cost["sgd_s"] == 0
+
+
+def test_known_costs_stand_above_the_board_and_on_its_rows(measured: None) -> None:
+    session = open_app()
+    assert is_well(session) and MEASURE not in labels(session)
+    values = [cell["value"] for cell in meter(session)["cells"]]
+    assert re.fullmatch(r"[\d.]+×", values[0]) and values[1].endswith("an epoch")
+    assert values[2] == "50 MB in tensors" and values[3].endswith("MB a step")
+    assert "30 MB with lean memory" in meter(session)["cells"][2]["about"]
+    cost = board(session)["cost"]
+    assert cost["measured"] is True and cost["rows"]["fc"]["saved_bytes"] == 1_000_000
+
+
+def test_a_drop_and_another_k_change_the_meter_and_leave_the_boards_costs_as_they_are(measured: None) -> None:
+    session = open_app()
+    first, cost = speed_up(session), board(session)["cost"]
+    with_fast(session, "layer3.")
+    more_fast = speed_up(session)
+    assert more_fast < first and board(session)["cost"] == cost
+    session.number_input(key=period_key("slow")).set_value(20.0).run()
+    assert speed_up(session) > more_fast
+    curve = meter(session)["curve"]
+    assert curve["k"] == 20 and curve["speed_up"] < curve["limit"]
+    assert [value for _, value in curve["points"]] == sorted(value for _, value in curve["points"])
+
+
+def test_the_layer_that_pulls_gradients_back_is_named_and_a_button_moves_it(measured: None) -> None:
+    session = open_app()
+    assert "No single layer sends gradients far back." in messages(session)
+    first = speed_up(session)
+    with_fast(session, "stem.0.")
+    assert "stem.0 is fast: on fast steps gradients cross 19 of 19 layers instead of 1." in messages(session)
+    assert "saves" in messages(session) and speed_up(session) < first
+    press(session, "Move stem.0 to slow")
+    assert is_well(session) and speed_up(session) == first
+    assert group_of(session)["stem.0.weight"] == "slow"
+
+
+def test_the_warning_needs_no_measurement() -> None:
+    session = with_fast(open_app(), "stem.0.")
+    assert "Moving it to slow cuts that short." in messages(session)
+    press(session, "Move stem.0 to slow")
+    assert group_of(session)["stem.0.weight"] == "slow"
+
+
+def test_other_settings_are_other_costs(measured: None) -> None:
+    session = open_app()
+    session.number_input(key=field_key("batch_size")).set_value(64.0).run()
+    assert is_well(session) and MEASURE in labels(session) and board(session)["cost"]["measured"] is False
+    session.number_input(key=field_key("batch_size")).set_value(16.0).run()
+    assert MEASURE not in labels(session)
+
+
+def test_compiled_races_are_refused_in_words(measured: None) -> None:
+    session = open_app()
+    session.toggle(key=field_key("compile")).set_value(True).run()
+    assert is_well(session) and "a compiled network has no layers left to measure" in messages(session)
+
+
+def test_a_failed_measurement_says_why_and_can_be_tried_again() -> None:
+    answer = requests.answer_of(first_request())
+    answer.error_path.write_text('{"error": "a forward pass failed in conv1."}', encoding="utf-8")
+    session = open_app()
+    assert "No costs: a forward pass failed in conv1." in messages(session)
+    assert not button(session, MEASURE).disabled
+
+
+@pytest.mark.usefixtures("running")
+def test_a_measurement_waits_for_a_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(panel.VARIABLE, "auto")
+    session = open_app()
+    assert is_well(session) and "are measured when the race has ended" in messages(session)
+
+
+def test_the_servers_owner_can_turn_the_meter_off(measured: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(panel.VARIABLE, "off")
+    session = open_app()
+    assert is_well(session) and MEASURE not in labels(session) and board(session)["cost"]["measured"] is False
+
+
+def test_another_word_for_the_meter_is_refused_and_the_page_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(panel.VARIABLE, "sometimes")
+    session = open_app()
+    assert is_well(session) and "MULTIRATE_METER must be one of auto, ask, off, got 'sometimes'" in messages(session)
+    assert board(session)["rows"]
+
+
+def test_a_damaged_calibration_counts_as_none() -> None:
+    requests.answer_of(first_request()).path.write_text("{", encoding="utf-8")
+    session = open_app()
+    assert is_well(session) and MEASURE in labels(session)
+
+
+def test_texts_and_precision_belong_to_the_request() -> None:
+    config = RaceConfig(arms=(panel_arm(),), data=DataConfig("digits"), execution=Execution(precision="bf16"))
+    shape = data_shape(config.data, model_info(config.model.name))
+    assert requests.key(requests.request_of(config, shape, "cpu")) != requests.key(first_request())
