@@ -37,7 +37,7 @@ PREDICTIONS = 50
 USUAL = "the process with glibc's own settings"
 ABOUT = (
     "Memory: the predicted peak in a step with every gradient against fresh processes that train with the head fast: "
-    "the highest sum of all their live tensors, and the kernel's high-water mark of the process above what it took with "
+    "the highest sum of their live tensors, and the kernel's high-water mark of the process above what it took with "
     "everything imported and no model, its allocator handing freed memory back at once. With glibc's own settings, "
     "which keep freed blocks, a process takes more: that is told too. Calibration: all its measurements, on all cores. "
     "Prediction: of a partition of {large}, {modules} modules, with random parameters fast."

@@ -99,9 +99,10 @@ def test_the_blocks_of_the_page_on_models_and_data_run_in_their_order(
 
 
 def test_the_command_lines_of_the_readme_are_understood() -> None:
-    lines = [line for block in code_blocks("sh") for line in block.splitlines() if "multirate_core" in line]
+    blocks = [*code_blocks("sh"), *code_blocks("sh", "docs/cost.md")]
+    lines = [line for block in blocks for line in block.splitlines() if "multirate_core" in line]
     assert len(lines) >= 2
     for line in lines:
         words = shlex.split(line)
         assert words[:3] == [".venv/bin/python", "-m", "multirate_core"]
-        assert make_parser().parse_args(words[3:]).command in ("compare", "data")
+        assert make_parser().parse_args(words[3:]).command in ("compare", "data", "predict")

@@ -103,14 +103,13 @@ def _way_to_figures(request: CalibrationRequest) -> None:
     key = requests.key(request)
     if st.session_state.meter[0] != key:
         st.session_state.meter = (key, time.monotonic())
-    answer = calibration(request, begin=False)
+    answer, running = calibration(request, begin=False), is_being_measured(request)
+    failed = isinstance(answer, CalibrationError) and not running
+    if running or (mode() == "auto" and not (failed and not _passes(answer))):
+        st.fragment(_wait, run_every=POLL_S)(request)
+        return
     if isinstance(answer, CalibrationError):
         st.caption(plain(f"No costs: {answer.message}"))
-    if mode() == "auto" or is_being_measured(request):
-        failed = isinstance(answer, CalibrationError) and not is_being_measured(request)
-        st.fragment(_wait, run_every=None if failed else POLL_S)(request)
-        if not failed:
-            return
     st.button("Measure the costs", icon=":material/speed:", on_click=calibration, args=(request, True), help=HELP)
 
 
@@ -130,11 +129,15 @@ def _wait(request: CalibrationRequest) -> None:
         return
     wanted = mode() == "auto" and time.monotonic() - since > STILL_FOR_S
     answer = calibration(request, begin=wanted or running)
-    if answer is not None and not is_being_measured(request):
+    if answer is not None and not _passes(answer) and not is_being_measured(request):
         st.rerun()
     progress = requests.progress(request)
     text = "Measuring what each layer costs on this machine" + (f": {progress.text}" if progress else "")
     st.progress(progress.fraction if progress else 0.0, text=plain(text))
+
+
+def _passes(answer: Calibration | CalibrationError | None) -> bool:
+    return isinstance(answer, CalibrationError) and answer.passes
 
 
 def _device_in_use() -> bool:

@@ -29,9 +29,8 @@ def meter_data(
     chart = None
     if len(curve) > 1:
         limit, speed_up = 1 / found.ratio_limit, 1 / found.ratio
-        label = (
-            f"Speed-up against k, from {curve[0][1]:.2f} at k = {curve[0][0]} to {curve[-1][1]:.2f} at {curve[-1][0]}"
-        )
+        (least, first), (most, last) = curve[0], curve[-1]
+        label = f"Speed-up against k, from {first:.2f} at k = {least} to {last:.2f} at k = {most}"
         label += f"; {speed_up:.2f} at the chosen k = {k}" if k is not None else ""
         points = [[at, round(value, 4)] for at, value in curve]
         chart = {"points": points, "k": k, "speed_up": round(speed_up, 4), "limit": round(limit, 4), "label": label}
