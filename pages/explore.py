@@ -6,6 +6,7 @@ import streamlit as st
 
 from multirate_core.config import RaceConfig
 from multirate_core.cost.board import board_costs
+from multirate_core.cost.calibration import Calibration
 from multirate_core.errors import MultirateError, RaceNotFoundError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.partition import links
@@ -15,7 +16,7 @@ from pages.components.board.arms_panel import arms_panel, pinned_specs
 from pages.components.board.partition_panel import current_groups, partition_board, prepare, toolbar
 from pages.components.board.take_home import take_home
 from pages.components.memory_line import memory_line, memory_notice, memory_outlook
-from pages.components.meter.panel import cost_meter, measured_for, request_for
+from pages.components.meter.panel import cost_meter, known_costs
 from pages.components.race.panel import race_panel
 from pages.components.resources import backend
 from pages.components.router import require_router
@@ -45,10 +46,10 @@ def page() -> None:
     with left:
         if source.tree is None:
             show_missing_tree(source)
-            partition = config = None
+            partition = config = measured = None
         else:
-            partition, config = _board(source, source.tree)
-    memory = memory_outlook(config, source)
+            partition, config, measured = _board(source, source.tree)
+    memory = memory_outlook(config, source, measured)
     with button:
         memory_line(memory)
         _race_button(None if memory is not None and memory.refusal else config)
@@ -60,22 +61,16 @@ def page() -> None:
     state.publish(_link(partition, source.tree), st.session_state.pins, st.session_state.race)
 
 
-def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceConfig | None]:
+def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceConfig | None, Calibration | None]:
     if source.problem:
         st.error(plain(source.problem))
     toolbar(tree)
-    meter = st.container()
-    try:
-        request = request_for(source)
-    except MultirateError as error:
-        request = None
-        meter.caption(plain(f"No costs: {error}"))
-    measured = measured_for(request, tree)
-    partition = partition_board(tree, board_costs(tree, measured))
+    meter, costs = st.container(), known_costs(source)
+    partition = partition_board(tree, board_costs(tree, costs.measured))
     if partition is None:
-        return None, None
+        return None, None, None
     with meter:
-        cost_meter(request, measured, partition, source)
+        cost_meter(costs, partition, source)
     spec, pinned = to_spec(partition, tree), pinned_specs(tree)
     arms_panel(partition, tree)
     try:
@@ -85,7 +80,7 @@ def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceC
         if problem != source.problem:
             st.error(plain(problem))
     take_home(spec, config, tree)
-    return partition, None if source.problem else config
+    return partition, None if source.problem else config, costs.measured
 
 
 def _link(partition: Partition | None, tree: LayerTree | None) -> str:

@@ -26,6 +26,7 @@ MOST_SHOWN = 500
 MOST_OVERLAID = 6
 MOST_NAMED = 10
 POLL_S = 2.0
+OPTIONAL = ("Judged by", "Predicted ratio", "Error")  # columns that are shown only if a race has something there
 COLUMNS = {
     "Started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
     "Plain accuracy": st.column_config.NumberColumn(
@@ -35,6 +36,12 @@ COLUMNS = {
     "Multirate accuracy": st.column_config.NumberColumn(format="percent"),
     "Time ratio": st.column_config.NumberColumn(
         format="%.2f", help="Multirate's training seconds per step divided by the plain arm's: below 1 is faster."
+    ),
+    "Predicted ratio": st.column_config.NumberColumn(
+        format="%.2f", help="The time ratio that was predicted before the race; empty where nothing had been measured."
+    ),
+    "Error": st.column_config.NumberColumn(
+        format="percent", help="Of the predicted ratio, seed by seed: above 0 multirate was faster than predicted."
     ),
 }
 
@@ -77,9 +84,10 @@ def _table(rows: list[RaceRow], total: int) -> list[RaceRow]:
         st.info("No race yet, or none that matches. Start one on the Explore page.", icon=":material/flag:")
         return []
     table = [table_row(row) for row in rows]
+    empty = [name for name in OPTIONAL if all(line[name] in (None, "") for line in table)]
     for line in table:
-        if not any(row.config.metric != "accuracy" for row in rows):
-            del line["Judged by"]
+        for name in empty:
+            del line[name]
         line["Started"] = datetime.datetime.fromtimestamp(line["Started"])
     key = state.table_key(ids)
     if key not in st.session_state:

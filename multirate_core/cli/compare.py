@@ -12,7 +12,7 @@ from multirate_core.backends import Backend, Inline, LocalProcess
 from multirate_core.backends.devices import available_devices
 from multirate_core.cli.progress import ProgressLines
 from multirate_core.cli.report import make_report
-from multirate_core.cli.result_text import loading_lines, result_lines
+from multirate_core.cli.result_text import loading_lines, prediction_lines, result_lines
 from multirate_core.cli.settings import layer_tree, race_config
 from multirate_core.config import RaceConfig
 from multirate_core.data.catalog import data_shape
@@ -106,6 +106,6 @@ def _finish(race: RaceRow, as_json: bool) -> int:
     if bad:
         print(f"the race {race.id} ended as {race.outcome}: {message} (log: {log})", file=sys.stderr)
     report = make_report(race, lanes, tests)
-    lines = [*result_lines(report, race), *loading_lines(race, lanes)]
+    lines = [*result_lines(report, race), *prediction_lines(race, lanes), *loading_lines(race, lanes)]
     print(json.dumps(report, allow_nan=False) if as_json else "\n".join(lines))
     return FAILED if bad else DONE

@@ -31,7 +31,8 @@ example:
 
 With --json the last line of stdout is the result: accuracies are fractions, final_loss is the loss on the test part,
 and numbers are means over the seeds. Targets and "metric_at_equal_seconds" are of --metric. The arm "sgd" trains
-everything at every step, by the base rule in "config".
+everything at every step, by the base rule in "config". "predicted" is what the cost meter said before the race; null
+if nothing had been measured then.
 Progress goes to stderr. Exit code: 0 done, 1 the race failed, 2 bad input, 130 interrupted.
 """
 
@@ -41,7 +42,7 @@ example:
   python -m multirate_core predict --model resnet50 --fast-pattern fc --k 5 --batch-size 32 --image-size 64 --json
 
 The first time the network is measured on the device, for about ten seconds; that is kept. Seconds are of training
-steps, "ratio" is multirate's over the plain rule's, "ratio_limit" its limit as k grows, "peak_bytes" the most in tensors.
+steps, "ratio" is multirate over the plain rule, "ratio_limit" its limit as k grows, "peak_bytes" the most in tensors.
 Exit code: 0 done, 2 bad input, or a race holds the device.
 """
 

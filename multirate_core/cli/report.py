@@ -9,6 +9,7 @@ from typing import Any
 
 from multirate_core.answers import answers_of
 from multirate_core.config_json import to_json
+from multirate_core.cost.beside import beside, forecast_of
 from multirate_core.events import Evaluated
 from multirate_core.store import LaneRow, RaceRow
 from multirate_core.verdict import ThreeAnswers
@@ -40,12 +41,28 @@ def make_report(race: RaceRow, lanes: Sequence[LaneRow], tests: Sequence[Evaluat
         "accuracy_at_equal_seconds": _at_equal_seconds(accuracies),
         "metric": metric,
         "metric_at_equal_seconds": _at_equal_seconds(answers),
+        "predicted": _predicted(race, lanes),
         "device": race.environment.get("device", race.device),
         "threads": int(race.environment["threads"]) if "threads" in race.environment else None,
         "outcome": race.outcome,
         "race": race.id,
         "config": json.loads(to_json(race.config)),
     }
+
+
+def _predicted(race: RaceRow, lanes: Sequence[LaneRow]) -> dict[str, dict[str, float | None]] | None:
+    """Return what had been predicted for every arm, and the ratio's error where it was measured; None without it."""
+    errors = {row.arm: row.ratio_error for row in beside(race.environment, race.config, lanes)}
+    found = {
+        name: {
+            "step_s": each.step_s,
+            "ratio": each.ratio,
+            "ratio_uncertainty": each.uncertainty,
+            "ratio_error": errors.get(name),
+        }
+        for name, each in forecast_of(race.environment, race.config).items()
+    }
+    return found or None
 
 
 def _seed(lane: LaneRow, tests: Sequence[Evaluated]) -> dict[str, Any]:

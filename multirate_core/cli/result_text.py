@@ -7,6 +7,7 @@ from typing import Any
 
 from multirate_core.answers import MUCH_LOADING, loading_share
 from multirate_core.config import BASE_TITLES
+from multirate_core.cost.beside import Beside, beside
 from multirate_core.metrics import Metric, metric_format, metric_title
 from multirate_core.store import LaneRow, RaceRow
 
@@ -40,6 +41,23 @@ def loading_lines(race: RaceRow, lanes: Sequence[LaneRow]) -> Iterator[str]:
     much = [f"{share:.0%} ({race.config.title(arm)})" for arm, share in shares.items() if share > MUCH_LOADING]
     if much:
         yield f"loading batches took {', '.join(much)} of loading and training; it is no part of the training seconds"
+
+
+def prediction_lines(race: RaceRow, lanes: Sequence[LaneRow]) -> Iterator[str]:
+    """Yield what had been predicted for every arm beside the plain one, and how far off it was."""
+    plain = BASE_TITLES[race.config.recipe.base]
+    others = {arm.name for arm in race.config.arms if arm.kind != "sgd"}
+    for row in beside(race.environment, race.config, lanes):
+        if row.arm in others and row.measured_ratio is not None:
+            yield (
+                f"{row.arm}: predicted {row.predicted.ratio:.2f} of {plain}'s time, measured {row.measured_ratio:.2f} "
+                f"({_off(row)})"
+            )
+
+
+def _off(row: Beside) -> str:
+    percent = round(100 * (row.ratio_error or 0.0))
+    return f"{abs(percent)} % too {'high' if percent > 0 else 'low'}" if percent else "less than 1 % off"
 
 
 def _answers(report: dict[str, Any], plain: str, metric: Metric) -> Iterator[str]:

@@ -74,7 +74,7 @@ def _watch_races(request: CalibrationRequest) -> Callable[[], None]:
             busy = store.devices_in_use(opened)
         if request.device in busy or (request.device == "cpu" and busy):
             raise ConfigError(
-                f"a race holds {', '.join(sorted(busy))}, and both would be slowed down. The costs can be measured "
+                f"{requests.RACE_HOLDS} {', '.join(sorted(busy))}, and both would be slowed down. The costs can be measured "
                 "when it has ended."
             )
 

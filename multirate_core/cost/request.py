@@ -25,6 +25,7 @@ from multirate_core.layers import describe
 from multirate_core.machine import default_threads, usable_cores
 
 FOLDER = "calibrations"
+RACE_HOLDS = "a race holds"  # how a refusal begins that time will mend
 MODULE = "multirate_core.cost.calibrate"
 
 
@@ -56,6 +57,11 @@ class CalibrationError:
     """Why there is no calibration; `start` tries again."""
 
     message: str
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same can be measured later: a race was in the way."""
+        return self.message.startswith(RACE_HOLDS)
 
 
 @dataclass(frozen=True)

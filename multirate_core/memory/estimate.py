@@ -71,13 +71,15 @@ class MemoryEstimate:
         return self.program + self.model + self.activations + self.data
 
 
-def estimate(config: RaceConfig, tree: LayerTree, shape: DataShape) -> MemoryEstimate:
+def estimate(config: RaceConfig, tree: LayerTree, shape: DataShape, step_peak: int | None = None) -> MemoryEstimate:
     """Count what a race needs.
 
     Args:
         config: of the race.
         tree: of its network.
         shape: of its data.
+        step_peak: most bytes in tensors during a step of the plain arm alone, where the cost meter has counted them:
+            that knows what kernels and the gradients of activations take. None counts from the tree.
 
     Raises:
         PartitionError: the partition of an arm does not fit the network.
@@ -86,7 +88,7 @@ def estimate(config: RaceConfig, tree: LayerTree, shape: DataShape) -> MemoryEst
     weights = tree.root.parameter_count
     resting = sum(arm.resting_gradients for arm in arms)
     working = max(arm.gradients - arm.resting_gradients for arm in arms)
-    fixed, per_sample = _activations(config, tree)
+    fixed, per_sample = _activations(config, tree, step_peak)
     image = len(shape.input_shape) == 3
     sample = _product(tree.input_shape) * (1 if image else NUMBER_BYTES)
     count = shape.train_images + shape.test_images
@@ -146,11 +148,15 @@ def _arm_numbers(arm: ArmConfig, config: RaceConfig, tree: LayerTree) -> _ArmNum
     return _ArmNumbers(per_weight * trained + (trained - fast if holds else 0), trained, fast)
 
 
-def _activations(config: RaceConfig, tree: LayerTree) -> tuple[int, int | None]:
+def _activations(config: RaceConfig, tree: LayerTree, step_peak: int | None) -> tuple[int, int | None]:
     """Return the bytes once per micro-batch and per sample, of the arm that keeps the most."""
+    lean = config.execution.memory == "lean" and all(arm.kind == "multirate" for arm in config.arms)
+    if step_peak is not None and not lean:
+        plain = _arm_numbers(ArmConfig("sgd", "sgd"), config, tree)
+        lasting = NUMBER_BYTES * (tree.root.parameter_count + plain.state + plain.gradients)
+        return 0, max(0, step_peak - lasting) // config.recipe.micro_batch_size
     if tree.saved is None:
         return 0, None
-    lean = config.execution.memory == "lean" and all(arm.kind == "multirate" for arm in config.arms)
     fixed, per_sample = (
         (tree.saved.lean_fixed, tree.saved.lean_per_sample) if lean else (tree.saved.fixed, tree.saved.per_sample)
     )

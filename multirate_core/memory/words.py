@@ -32,7 +32,9 @@ class Outlook:
     refusal: str = ""
 
 
-def outlook(config: RaceConfig, tree: LayerTree, shape: DataShape, gpu: bool = False) -> Outlook:
+def outlook(
+    config: RaceConfig, tree: LayerTree, shape: DataShape, gpu: bool = False, step_peak: int | None = None
+) -> Outlook:
     """Compare what a race needs with what this machine has.
 
     Args:
@@ -40,8 +42,9 @@ def outlook(config: RaceConfig, tree: LayerTree, shape: DataShape, gpu: bool = F
         tree: of its network.
         shape: of its data.
         gpu: it will run on a GPU with memory of its own, which only the worker can ask.
+        step_peak: as in `estimate`.
     """
-    need = estimate(config, tree, shape)
+    need = estimate(config, tree, shape, step_peak)
     if gpu:
         there = on_gpu(need, need.data)
         amount = f"{gigabytes(there.total)} on the GPU"

@@ -98,6 +98,8 @@ def _made(maker: Any, request: Any, failure: type[Any], begin: bool = True) -> A
             if time.monotonic() - failed_at < RETRY_AFTER_S:
                 return answer
         elif process is not None or (answer is not None and not isinstance(answer, failure)):
+            if answer is not None and process is not None and process.poll() is not None:
+                del _started[key]  # done: should the answer be thrown away, it is made anew
             return answer
         if not begin:
             return answer

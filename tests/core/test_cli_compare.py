@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from cost_cases import keep, made_up
 
 from multirate_core import store
+from multirate_core.cli.parser import make_parser
 from multirate_core.cli.program import main
+from multirate_core.cli.settings import race_config
+from multirate_core.cost import request as requests
+from multirate_core.cost.beside import forecast_of
+from multirate_core.data.catalog import data_shape
 from multirate_core.home import store_path
 from multirate_core.layers import describe
+from multirate_core.layers.tree import LayerTree
+from multirate_core.models.catalog import model_info
+from pages.components.race.predicted import measurement_of
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +59,24 @@ def test_a_race_in_this_process_prints_its_result_as_the_last_line(capsys: pytes
         assert race.outcome == "finished"
         assert len(store.evaluations(opened, race.id)) >= 6
         assert race.environment["threads"] == "1" and race.environment["torch"]
+
+
+def test_a_race_on_a_network_whose_costs_are_known_says_what_was_predicted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["compare", *SMALL[:-1], "--inline", "--epochs", "2", "--fast", "head", "--k", "2"]
+    tree = describe.read(describe.SHIPPED)
+    assert isinstance(tree, LayerTree)
+    config = race_config(make_parser().parse_args(words))
+    request = requests.request_of(config, data_shape(config.data, model_info(config.model.name)), "cpu")
+    keep(request, made_up(tree))
+    assert main(words) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "predicted" in line]
+    assert re.fullmatch(r"multirate: predicted 0\.\d\d of SGD's time, measured \d\.\d\d \(.* %.*\)", line)
+    with store.open_store(store_path()) as opened:
+        (race,) = store.list_races(opened)
+    assert set(forecast_of(race.environment, race.config)) == {"sgd", "multirate"}
+    assert measurement_of(race) == request  # what "Measure again" throws away
 
 
 def test_weights_that_do_not_fit_are_bad_input_though_only_the_worker_sees_it(

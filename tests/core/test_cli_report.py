@@ -7,22 +7,26 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from race_cases import MULTIRATE, SGD, tiny_config
+import pytest
+from race_cases import FROZEN, MULTIRATE, SGD, tiny_config
 
 from multirate_core import store
 from multirate_core.cli.report import make_report
-from multirate_core.cli.result_text import loading_lines, result_lines
+from multirate_core.cli.result_text import loading_lines, prediction_lines, result_lines
 from multirate_core.config import Recipe
 from multirate_core.events import EnvironmentFound, Evaluated, LaneEnded, Outcome
 from multirate_core.home import store_path
 from multirate_core.store import LaneRow, RaceRow
 
 
-def recorded(seeds: int, second_multirate: Outcome = "finished", arms: Any = (SGD, MULTIRATE)) -> Any:
+def recorded(
+    seeds: int, second_multirate: Outcome = "finished", arms: Any = (SGD, MULTIRATE), forecast: str | None = None
+) -> Any:
     """Write a race by hand: SGD needs 10 and 14 s for two epochs, multirate 5 and 7 s; return what the store says."""
     opened = store.open_store(store_path())
     race_id = store.submit(opened, tiny_config(*arms, seeds=tuple(range(seeds))))
-    events: list[Any] = [EnvironmentFound({"device": "cpu", "threads": "3"})]
+    known = {} if forecast is None else {"forecast": forecast}
+    events: list[Any] = [EnvironmentFound({"device": "cpu", "threads": "3", **known})]
     for lane, (seed, arm) in enumerate((seed, arm.name) for seed in range(seeds) for arm in arms):
         seconds = (10.0, 14.0)[seed] * (0.5 if arm == "multirate" else 1.0)
         outcome: Outcome = second_multirate if (seed, arm) == (1, "multirate") else "finished"
@@ -44,7 +48,7 @@ def test_the_report_has_exactly_the_promised_keys() -> None:
     report = report_of(recorded(seeds=1))
     assert list(report) == [
         *("arms", "speedup_equal_epochs", "speedup_to_target", "accuracy_at_equal_seconds"),
-        *("metric", "metric_at_equal_seconds"),
+        *("metric", "metric_at_equal_seconds", "predicted"),
         *("device", "threads", "outcome", "race", "config"),
     ]
     numbers = ["train_seconds", "epochs", "steps", "final_accuracy", "final_loss"]
@@ -55,6 +59,53 @@ def test_the_report_has_exactly_the_promised_keys() -> None:
     assert list(report["accuracy_at_equal_seconds"]) == ["seconds", "sgd", "multirate"]
     assert (report["device"], report["threads"], report["outcome"]) == ("cpu", 3, "finished")
     assert report["config"]["recipe"]["base"] == "sgd" and report["config"]["execution"]["memory"] == "plain"
+
+
+def predicted(**ratios: float) -> str:
+    """A stored prediction: a step of SGD takes a second."""
+    return json.dumps({arm: {"step_s": ratio, "ratio": ratio, "uncertainty": 0.02} for arm, ratio in ratios.items()})
+
+
+def test_what_was_predicted_is_reported_with_the_error_of_its_ratio() -> None:
+    report = report_of(recorded(seeds=2, forecast=predicted(sgd=1.0, multirate=0.52)))
+    assert list(report["predicted"]) == ["sgd", "multirate"]
+    multirate = report["predicted"]["multirate"]
+    assert list(multirate) == ["step_s", "ratio", "ratio_uncertainty", "ratio_error"]
+    assert list(multirate.values())[:3] == [0.52, 0.52, 0.02]
+    assert math.isclose(multirate["ratio_error"], 0.04)
+    assert report["predicted"]["sgd"]["ratio_error"] == 0.0
+
+
+def test_an_arm_that_was_predicted_and_not_measured_has_no_error() -> None:
+    race, lanes, tests = recorded(seeds=1, forecast=predicted(sgd=1.0, multirate=0.52))
+    short = [replace(lane, steps=2) if lane.arm == "multirate" else lane for lane in lanes]
+    report = report_of((race, short, tests))
+    assert report["predicted"]["multirate"]["ratio"] == 0.52
+    assert report["predicted"]["multirate"]["ratio_error"] is None
+    assert list(prediction_lines(race, short)) == []
+
+
+@pytest.mark.parametrize(
+    "forecast",
+    [None, "", "{", predicted(sgd=1.0), predicted(sgd=1.0, other=0.5), predicted(sgd=1.0, multirate=math.nan)],
+)
+def test_without_a_usable_prediction_there_is_none_in_the_report(forecast: str | None) -> None:
+    race, lanes, tests = recorded(seeds=1, forecast=forecast)
+    assert report_of((race, lanes, tests))["predicted"] is None
+    assert list(prediction_lines(race, lanes)) == []
+
+
+def test_people_read_what_was_predicted_beside_what_was_measured() -> None:
+    arms = (SGD, MULTIRATE, FROZEN)
+    race, lanes, _ = recorded(seeds=1, arms=arms, forecast=predicted(sgd=1.0, multirate=0.52, frozen=0.7))
+    assert list(prediction_lines(race, lanes)) == [
+        "multirate: predicted 0.52 of SGD's time, measured 0.50 (4 % too high)",
+        "frozen: predicted 0.70 of SGD's time, measured 1.00 (30 % too low)",
+    ]
+    race, lanes, _ = recorded(seeds=1, forecast=predicted(sgd=1.0, multirate=0.5))
+    assert [line.partition("(")[2] for line in prediction_lines(race, lanes)] == ["less than 1 % off)"]
+    adamw = replace(race, config=replace(race.config, recipe=Recipe(base="adamw")))
+    assert "of AdamW's time" in "".join(prediction_lines(adamw, lanes))
 
 
 def test_numbers_are_means_over_the_seeds_and_the_answers_follow_from_them() -> None:

@@ -269,3 +269,15 @@ def test_the_peak_of_a_real_race_is_near_the_estimate(tmp_path: Path) -> None:
     idle = peak_of("import torch, torchvision, multirate_core.race")
     used = peak_of(f"from multirate_core.cli.program import main\nassert main({['compare', *options]}) == 0") - idle
     assert 0.5 * needed < used < 1.6 * needed, (used, needed)
+
+
+def test_a_counted_peak_of_a_step_takes_the_place_of_the_tree_and_lean_races_keep_theirs() -> None:
+    everything, _ = numbers()
+    shape = data_shape(config().data, model_info("glyph_net"))
+    counted = estimate(config(), tree(), shape, step_peak=50_000_000)
+    lasting = 4 * everything * 3  # weights, momenta, gradients
+    assert counted.activations == pytest.approx(50_000_000 - lasting, abs=counted.micro_batch)
+    assert counted.model == need(config()).model
+    lean = config(slow_arm(), execution=Execution(memory="lean"))
+    assert estimate(lean, tree(), shape, step_peak=50_000_000) == need(lean)
+    assert estimate(config(), tree(), shape, step_peak=1).activations == 0

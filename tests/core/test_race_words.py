@@ -271,7 +271,47 @@ def test_an_arm_is_known_by_its_kind_and_not_by_its_name() -> None:
     assert (shown["Plain accuracy"], shown["Multirate accuracy"]) == (0.5, 0.9)
 
 
+def forecast(sgd: float = 1.0, multirate: float = 0.48) -> dict[str, str]:
+    """The environment of a race with a prediction."""
+    ratios = {"sgd": sgd, "multirate": multirate}
+    text = {arm: {"step_s": 0.01 * ratio, "ratio": ratio, "uncertainty": 0.02} for arm, ratio in ratios.items()}
+    return {"forecast": json.dumps(text)}
+
+
+def test_the_predicted_ratio_stands_beside_the_measured_one_with_its_error() -> None:
+    lanes = [lane(0, "sgd", train_seconds=8.0), lane(1, "multirate", train_seconds=4.0)]
+    shown = table_row(ended(*lanes, environment=forecast()))
+    assert list(shown)[-3:] == ["Time ratio", "Predicted ratio", "Error"]
+    assert (shown["Time ratio"], shown["Predicted ratio"]) == (0.5, 0.48)
+    assert shown["Error"] == pytest.approx(-0.04)
+
+
+def test_a_prediction_is_known_while_the_race_runs_and_its_error_is_not() -> None:
+    shown = table_row(row(environment=forecast()))
+    assert (shown["Predicted ratio"], shown["Error"]) == (0.48, None)
+    too_short = ended(lane(0, "sgd"), lane(1, "multirate", steps=4), environment=forecast())
+    assert (table_row(too_short)["Predicted ratio"], table_row(too_short)["Error"]) == (0.48, None)
+
+
+@pytest.mark.parametrize("environment", [{}, {"forecast": "{"}, forecast(multirate=math.nan), forecast(multirate=-1)])
+def test_without_a_usable_prediction_its_columns_are_empty(environment: dict[str, str]) -> None:
+    race = ended(lane(0, "sgd"), lane(1, "multirate"), environment=environment)
+    assert (table_row(race)["Predicted ratio"], table_row(race)["Error"]) == (None, None)
+    assert [line["predicted_ratio"] for line in parsed(runs_csv([race]))] == ["", ""]
+
+
+def test_a_race_of_sgd_alone_has_no_multirate_prediction() -> None:
+    environment = {"forecast": json.dumps({"sgd": {"step_s": 0.01, "ratio": 1.0, "uncertainty": 0.0}})}
+    race = ended(lane(0, "sgd"), environment=environment, config=RaceConfig((ArmConfig("sgd", "sgd"),)))
+    assert (table_row(race)["Predicted ratio"], table_row(race)["Error"]) == (None, None)
+
+
 # CSV
+
+
+def test_every_lane_has_the_predicted_ratio_of_its_arm() -> None:
+    race = ended(lane(0, "sgd"), lane(1, "multirate"), environment=forecast())
+    assert [line["predicted_ratio"] for line in parsed(runs_csv([race, row()]))] == ["1.0", "0.48", ""]
 
 
 def test_a_race_is_one_line_per_lane_with_its_whole_configuration() -> None:

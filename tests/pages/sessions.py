@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from multirate_core import home
 from multirate_core import store as races
 from multirate_core.config import RaceConfig
-from multirate_core.events import Outcome
+from multirate_core.events import EnvironmentFound, Outcome
 from multirate_core.layers import describe
 from multirate_core.layers.tree import LayerTree
 from multirate_core.store.queue import take_turn
@@ -128,11 +129,18 @@ def glyph_tree() -> LayerTree:
     return tree
 
 
-def record(config: RaceConfig, steps: int = 100, outcome: Outcome = "finished", message: str = "") -> str:
+def record(
+    config: RaceConfig,
+    steps: int = 100,
+    outcome: Outcome = "finished",
+    message: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Write an ended race of two arms with made-up curves into the store; return its id."""
     with races.open_store(home.store_path()) as store:
         race_id = races.submit(store, config, attend=True)
         assert take_turn(store, race_id)
+        races.record(store, race_id, [EnvironmentFound(dict(environment or {}))])
         for lane in recorders(store, race_id, config.seeds):
             lane.take(steps)
             lane.end(outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -90,6 +91,23 @@ def test_every_race_is_listed_newest_first_with_its_results(three: list[str]) ->
     assert (diverged["State"], diverged["Arms"]) == ("diverged", "sgd, multirate (1, 9)")
     assert 0.5 < oldest["Plain accuracy"] < 1
     assert 0 < oldest["Time ratio"] < 1
+
+
+def test_predicted_ratios_and_their_errors_have_columns_once_a_race_has_a_prediction(three: list[str]) -> None:
+    shown = list(open_runs().dataframe[0].value.columns)
+    assert shown[-1] == "Time ratio"
+    ratios = {"sgd": 1.0, "multirate": 0.25}
+    found = {arm: {"step_s": 0.008 * ratio, "ratio": ratio, "uncertainty": 0.01} for arm, ratio in ratios.items()}
+    record(config(), environment={"forecast": json.dumps(found)})
+    record(config(), environment={"forecast": "{"})
+    session = open_runs()
+    assert is_well(session)
+    table = session.dataframe[0].value
+    assert list(table.columns) == [*shown, "Predicted ratio", "Error"]
+    damaged, newest, *others = table.to_dict("records")
+    assert newest["Predicted ratio"] == 0.25
+    assert newest["Error"] == pytest.approx(0.25 / newest["Time ratio"] - 1) and newest["Error"] < -0.4
+    assert all(line["Error"] != line["Error"] for line in (damaged, *others))  # not a number: empty
 
 
 @pytest.mark.parametrize(

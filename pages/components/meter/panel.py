@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -49,7 +49,35 @@ def mode() -> str:
     return said
 
 
-def request_for(source: TreeSource) -> CalibrationRequest | None:
+@dataclass(frozen=True)
+class Costs:
+    """What is known of the costs of the network on the page.
+
+    Args:
+        request: the measurement that the settings need; None if there can be none.
+        measured: what it found; None before that.
+        problem: why there can be none, "" if there is nothing to say.
+    """
+
+    request: CalibrationRequest | None
+    measured: Calibration | None
+    problem: str = ""
+
+
+def known_costs(source: TreeSource) -> Costs:
+    """Return what is known of the costs of the network on the page."""
+    try:
+        request = _request_for(source)
+    except ConfigError as error:
+        return Costs(None, None, str(error))
+    if request is None or source.tree is None:
+        return Costs(None, None)
+    found = requests.kept(request)
+    names = tuple(parameter.name for parameter in source.tree.trainable())
+    return Costs(request, found if found is not None and found.parameters == names else None)
+
+
+def _request_for(source: TreeSource) -> CalibrationRequest | None:
     """Return the measurement that the page's settings need; None if no race can be described.
 
     Raises:
@@ -68,20 +96,20 @@ def request_for(source: TreeSource) -> CalibrationRequest | None:
     return request_of(config, source.shape, device)
 
 
-def cost_meter(
-    request: CalibrationRequest | None, measured: Calibration | None, partition: Partition, source: TreeSource
-) -> None:
+def cost_meter(costs: Costs, partition: Partition, source: TreeSource) -> None:
     """Draw the meter for the partition on the board."""
     assert source.tree is not None
     cost = Partitioned({group.name: group.period for group in partition.groups}, partition.assignment)
-    pulls = pull_back(source.tree, cost, measured)
-    if measured is None and request is None and pulls is None:
+    pulls = pull_back(source.tree, cost, costs.measured)
+    if costs == Costs(None, None) and pulls is None:
         return
     with st.container(key="meter", border=True, gap="small"):
-        if measured is not None:
-            _figures(measured, cost, source)
-        elif request is not None:
-            _way_to_figures(request)
+        if costs.problem:
+            st.caption(plain(f"No costs: {costs.problem}"))
+        elif costs.measured is not None:
+            _figures(costs.measured, cost, source)
+        elif costs.request is not None:
+            _way_to_figures(costs.request)
         _pull_back(pulls, partition, source.tree)
 
 
@@ -165,12 +193,3 @@ def _pull_back(found: PullBack | None, partition: Partition, tree: LayerTree) ->
 def _move(found: PullBack, partition: Partition, tree: LayerTree) -> None:
     moved = {**partition.assignment, **dict.fromkeys(found.parameters, found.group)}
     put(Partition(partition.groups, moved), tree)
-
-
-def measured_for(request: CalibrationRequest | None, tree: LayerTree | None) -> Calibration | None:
-    """Return the kept calibration, if there is one and it is of this network."""
-    if request is None or tree is None:
-        return None
-    found = requests.kept(request)
-    names = tuple(parameter.name for parameter in tree.trainable())
-    return found if found is not None and found.parameters == names else None

@@ -11,12 +11,14 @@ from typing import Any
 
 from multirate_core.config import BASE_TITLES, ArmConfig, GroupSpec, ModelConfig, PartitionSpec, RaceConfig, Recipe
 from multirate_core.config_json import to_dict
+from multirate_core.cost.beside import forecast_of
 from multirate_core.data.catalog import DATASETS
 from multirate_core.events import Evaluated
 from multirate_core.metrics import Metric, metric_title
 from multirate_core.models.catalog import MODELS
 from multirate_core.partition.phases import rates_in_words
 from multirate_core.store import LaneRow, RaceRow
+from pages.components.race.predicted import of_multirate
 from pages.components.text import duration, score_text
 
 OUTCOME_WORDS = {
@@ -153,11 +155,12 @@ def difference(one: RaceConfig, other: RaceConfig) -> list[tuple[str, str, str]]
 
 
 def table_row(row: RaceRow) -> dict[str, Any]:
-    """Return a race as a row of the Runs page; accuracies as fractions, None where unknown.
+    """Return a race as a row of the Runs page; accuracies and the prediction's error as fractions, None where unknown.
 
     "Judged by" names another metric than accuracy with its own figures, and is "" for most races.
     """
     lanes = (row.summary or {}).get("lanes", [])
+    predicted_ratio, error = of_multirate(row)
     return {
         "Race": row.id,
         "Started": row.created_at,
@@ -173,12 +176,14 @@ def table_row(row: RaceRow) -> dict[str, Any]:
         "Multirate accuracy": _mean(lanes, row.config, "multirate"),
         "Judged by": _judged_by(lanes, row.config),
         "Time ratio": _time_ratio(lanes, row.config),
+        "Predicted ratio": predicted_ratio,
+        "Error": error,
     }
 
 
 def runs_csv(rows: Iterable[RaceRow]) -> str:
-    """Return one line per race and lane: configuration, outcome and final numbers."""
-    table = [{**_race_cells(row), **lane} for row in rows for lane in (row.summary or {}).get("lanes", [{}])]
+    """Return one line per race and lane: configuration, outcome, final numbers and the predicted ratio of times."""
+    table = [line for row in rows for line in _lane_lines(row)]
     return _csv(list(dict.fromkeys(key for line in table for key in line)), table)
 
 
@@ -218,6 +223,13 @@ def _patterns_in_words(partition: PartitionSpec, groups: Sequence[str]) -> str:
     words = [rest if pattern == "*" else pattern for pattern in patterns]
     more = len(words) - MOST_PATTERNS
     return ", ".join(words[:MOST_PATTERNS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _lane_lines(row: RaceRow) -> Iterable[dict[str, Any]]:
+    """Yield the cells of every lane of a race; of the race alone before it has ended."""
+    predicted = {arm: each.ratio for arm, each in forecast_of(row.environment, row.config).items()}
+    for lane in (row.summary or {}).get("lanes", [{}]):
+        yield {**_race_cells(row), **lane, "predicted_ratio": predicted.get(lane.get("arm", ""))}
 
 
 def _race_cells(row: RaceRow) -> dict[str, Any]:
