@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
 from multirate_core.cost.clocks import Clock
-from multirate_core.cost.passes import TracedPass, nodes_behind
+from multirate_core.cost.passes import TracedPass, same_nodes
 from multirate_core.cost.subject import Subject
 from multirate_core.layers.gradient_graph import Operation
 from multirate_core.layers.trace_gradients import VIEWS
@@ -45,7 +45,7 @@ def alone_shares(subject: Subject, clock: Clock, traced: TracedPass) -> list[Alo
     with subject.all_due():
         loss = subject.loss()
         nodes: list[Node | None] = [None] * len(traced.graph.operations)
-        for place, behind in zip(traced.order, nodes_behind(loss), strict=True):
+        for place, behind in zip(traced.order, same_nodes(loss, traced), strict=True):
             if place is not None:
                 nodes[place] = behind
         uses = _uses(traced.graph.operations)
@@ -53,7 +53,7 @@ def alone_shares(subject: Subject, clock: Clock, traced: TracedPass) -> list[Alo
         found: list[AloneShares | None] = []
         for place, operation in enumerate(traced.graph.operations):
             node, gradient = nodes[place], traced.gradients[place]
-            lone = all(uses[name] == 1 for name in operation.parameters)
+            lone = all(uses[name] == 1 and name in subject.trainable for name in operation.parameters)
             if not operation.parameters or node is None or gradient is None or not lone:
                 found.append(None)
                 continue

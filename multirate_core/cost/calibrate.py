@@ -69,12 +69,18 @@ def calibrate(request: CalibrationRequest, say: Say = lambda _text, _fraction: N
 def _watch_races(request: CalibrationRequest) -> Callable[[], None]:
     """Return a function that raises ConfigError while a race holds the device, or the CPU that feeds it."""
 
+    def in_the_way(opened: store.Store) -> list[str]:
+        busy = store.devices_in_use(opened)
+        return sorted(busy) if request.device in busy or request.device == "cpu" else []
+
     def go_on() -> None:
         with store.open_store(home.store_path()) as opened:
-            busy = store.devices_in_use(opened)
-        if request.device in busy or (request.device == "cpu" and busy):
+            if in_the_way(opened):
+                store.sweep(opened)  # a race whose process died holds nothing
+            busy = in_the_way(opened)
+        if busy:
             raise ConfigError(
-                f"{requests.RACE_HOLDS} {', '.join(sorted(busy))}, and both would be slowed down. The costs can be measured "
+                f"{requests.RACE_HOLDS} {', '.join(busy)}, and both would be slowed down. The costs can be measured "
                 "when it has ended."
             )
 

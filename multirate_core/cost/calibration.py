@@ -159,10 +159,12 @@ def to_json(calibration: Calibration) -> str:
 def from_json(text: str) -> Calibration:
     """Read what `to_json` wrote; ConfigError if it is damaged, or of another version."""
     try:
-        raw = json.loads(text)
+        raw = json.loads(text, parse_constant=_refuse)
         if (raw.pop("format"), raw.pop("version")) != (CALIBRATION_FORMAT, CALIBRATION_VERSION):
             raise ConfigError(f"this is no calibration of version {CALIBRATION_VERSION}. Measure again.")
         count = len(raw["parameters"])
+        if len(raw["numbers"]) != count:
+            raise ValueError(f"{count} parameters with {len(raw['numbers'])} sizes")
         raw["operations"] = tuple(_operation(each, place, count) for place, each in enumerate(raw["operations"]))
         raw["modules"] = {path: ModuleCost(**each) for path, each in raw["modules"].items()}
         raw["updates"] = Updates(**{name: UpdateCost(**each) for name, each in raw["updates"].items()})
@@ -182,3 +184,7 @@ def _operation(raw: dict[str, Any], place: int, count: int) -> OperationCost:
     if not all(0 <= each < place for each in inputs) or not all(0 <= unit.unit < count for unit in units):
         raise ValueError(f"operation {place} names what is not there")
     return OperationCost(**raw, inputs=inputs, units=units)
+
+
+def _refuse(word: str) -> float:
+    raise ValueError(f"{word} is no measurement")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from multirate_core.cost.calibration import ModuleCost, OperationCost, UnitCost
-from multirate_core.layers.gradient_graph import GradientGraph, merge_with_places
+from multirate_core.layers.gradient_graph import ALWAYS, GradientGraph, merge_with_places
 
 
 @dataclass(frozen=True)
@@ -85,21 +85,24 @@ def module_costs(measured: Measured) -> dict[str, ModuleCost]:
     }
 
 
-def correction(parts_s: tuple[float, float], steps_s: tuple[float, float]) -> tuple[float, float]:
+def correction(parts_s: tuple[float, float], steps_s: tuple[float, float], least_s: float) -> tuple[float, float]:
     """Return (offset, slope) of the line that turns sums of parts into whole steps, through two of them.
 
     Marks between operations take time and whole steps have effects that their parts do not: the line sets both right at
     its two ends, a step with every gradient and one with few. Where the two are too close to tell a slope, it is 1 and
-    the offset sets the first one right. It is kept between 2/3 and 3/2: beyond that the machine was disturbed.
+    the offset sets the first one right. It is kept between 2/3 and 3/2: beyond that the machine was disturbed. Where
+    the line would leave no time for a forward pass, everything is scaled by the first step instead.
 
     Args:
         parts_s: sums of parts of the step with every gradient and of the one with few.
         steps_s: seconds of these steps.
+        least_s: what every step consists of at least, the forward pass.
     """
     (full, few), (full_step, few_step) = parts_s, steps_s
-    slope = 1.0 if full - few < 0.05 * full else (full_step - few_step) / (full - few)
+    slope = 1.0 if full - few <= 0.05 * full else (full_step - few_step) / (full - few)
     slope = min(max(slope, 2 / 3), 3 / 2)
-    return full_step - slope * full, slope
+    offset = full_step - slope * full
+    return (0.0, full_step / full) if full > 0 and offset + slope * least_s < 0 else (offset, slope)
 
 
 def sources(graph: GradientGraph) -> list[str]:
@@ -108,9 +111,9 @@ def sources(graph: GradientGraph) -> list[str]:
     last = len(graph.operations) - 1
     return list(
         dict.fromkeys(
-            operation.parameters[0]
+            next(name for name in operation.parameters if name != ALWAYS)
             for place, operation in enumerate(graph.operations)
-            if not operation.inputs and operation.parameters and (place in used or place == last)
+            if not operation.inputs and {*operation.parameters} - {ALWAYS} and (place in used or place == last)
         )
     )
 

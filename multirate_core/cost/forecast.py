@@ -139,5 +139,5 @@ def from_text(text: str) -> dict[str, ArmForecast]:
     """Read the stored form; {} if there is none, or it is damaged."""
     try:
         return {str(name): ArmForecast(**each) for name, each in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return {}

@@ -33,7 +33,8 @@ from multirate_core.training.lane import train_step
 from multirate_core.training.timers import slice_timer
 
 ROUNDS_S = 9.0  # of measuring, about; at least LEAST rounds and at most MOST
-LEAST_ROUNDS, MOST_ROUNDS = 3, 25
+LEAST_ROUNDS, MOST_ROUNDS = 3, 60
+LEAST_PASS = 0.1  # of a step: its update was measured by itself, and takes no more than the rest
 
 Say = Callable[[str, float], None]  # what is done now, and the share that is over
 
@@ -63,6 +64,7 @@ def measure(subject: Subject, clock: Clock, few: Sequence[str], say: Say, go_on:
     begun = time.perf_counter()
     say("tracing the network", 0.0)
     traced = trace(subject)
+    few = _taking_part(few, subject, traced)
     steps = _Steps(subject, few)
     rounds = _all_rounds(subject, clock, traced, steps, say, go_on)
     say("measuring single operations", 0.75)
@@ -88,6 +90,12 @@ def measure(subject: Subject, clock: Clock, few: Sequence[str], say: Say, go_on:
     return replace(made, peaks=peaks, took_s=time.perf_counter() - begun)
 
 
+def _taking_part(few: Sequence[str], subject: Subject, traced: TracedPass) -> list[str]:
+    """Return those parameters that get a gradient; the last one that does, if there is none among them."""
+    used = {name for operation in traced.graph.operations for name in operation.parameters}
+    return [name for name in few if name in used] or [name for name in subject.trainable if name in used][-1:]
+
+
 def _all_rounds(
     subject: Subject, clock: Clock, traced: TracedPass, steps: _Steps, say: Say, go_on: Callable[[], None]
 ) -> _Rounds:
@@ -110,7 +118,7 @@ def _all_rounds(
         spent = time.perf_counter() - begun
         if number >= LEAST_ROUNDS and spent + longest > ROUNDS_S:
             break
-        say(f"measuring, round {number + 1}", 0.05 + 0.7 * min(1.0, spent / ROUNDS_S))
+        say(f"measuring, round {number + 1}", 0.05 + 0.7 * min(1.0, spent / ROUNDS_S if number else 0.0))
     return rounds
 
 
@@ -191,10 +199,11 @@ def _calibration(
     names = tuple(subject.trainable)
     numbers = tuple(weight.numel() for weight in subject.trainable.values())
     operations = operation_costs(measured, names)
-    passes = subject.recipe.accumulate
+    passes = subject.passes
     sgd = statistics.median(rounds.sgd)
     ratios = [few_s / sgd_s for few_s, sgd_s in zip(rounds.few, rounds.sgd, strict=True)]
     bare = passes * sum(measured.bare_s.values())
+    least = passes * sum(min(seconds, measured.kept_s.get(path, 0.0)) for path, seconds in measured.bare_s.items())
     everything = set(range(len(names)))
     chosen = {place for place, name in enumerate(names) if name in few}
     parts = tuple(passes * operations_s(operations, due) for due in (everything, chosen))
@@ -202,8 +211,10 @@ def _calibration(
     moved = sum(size[name] for name in few)
     few_update = updates.fresh.seconds(len(few), moved)
     few_update += updates.drift.seconds(len(names) - len(few), sum(numbers) - moved)
-    steps = (sgd - updates.plain.seconds(len(names), sum(numbers)), sgd * statistics.median(ratios) - few_update)
-    offset, slope = correction((bare + parts[0], bare + parts[1]), steps)
+    updates_s = updates.plain.seconds(len(names), sum(numbers)), few_update
+    wholes = sgd, sgd * statistics.median(ratios)
+    steps = tuple(max(whole - update, LEAST_PASS * whole) for whole, update in zip(wholes, updates_s, strict=True))
+    offset, slope = correction((bare + parts[0], bare + parts[1]), (steps[0], steps[1]), least)
     blocks = find_blocks(subject.model)[:-1]
     return Calibration(
         facts={},

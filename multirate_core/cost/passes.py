@@ -24,7 +24,7 @@ from multirate_core.errors import ModelError
 from multirate_core.layers.call_paths import CallPaths
 from multirate_core.layers.dry_run import FORWARD_ERRORS
 from multirate_core.layers.gradient_graph import GradientGraph
-from multirate_core.layers.trace_gradients import Tracer
+from multirate_core.layers.trace_gradients import Tracer, nodes_behind
 from multirate_core.training.samples import shape_of
 
 LOSS = "(loss)"  # stands for a module where the network's own forward pass is over
@@ -58,14 +58,18 @@ def trace(subject: Subject) -> TracedPass:
         except FORWARD_ERRORS as error:
             raise _failure(subject, tracer.running(), error) from error
         tracer.finish(loss)
-        nodes = tracer.operation_nodes()
+        graph, nodes = tracer.graph(), tracer.operation_nodes()
+        if not any(name in subject.trainable for operation in graph.operations for name in operation.parameters):
+            raise ModelError(
+                f"no parameter of {type(subject.model).__name__} takes part in its loss. Mend its forward."
+            )
         places = {node: place for place, node in enumerate(nodes)}
         gradients: list[Tensor | None] = [None] * len(nodes)
         for place, node in enumerate(nodes):
             node.register_prehook(_note_gradient(gradients, place))
         order = tuple(places.get(node) for node in nodes_behind(loss))
         loss.backward()  # type: ignore[no-untyped-call]
-        return TracedPass(tracer.graph(), order, tuple(gradients), saved)
+        return TracedPass(graph, order, tuple(gradients), saved)
 
 
 def forward_seconds(subject: Subject, clock: Clock, gradients: bool) -> dict[str, float]:
@@ -101,7 +105,7 @@ def pass_seconds(
             places.append(place)
             marks.append(clock.mark())
 
-        for place, node in zip(traced.order, nodes_behind(loss), strict=True):
+        for place, node in zip(traced.order, same_nodes(loss, traced), strict=True):
             if place is not None:
                 node.register_prehook(_calling(note, place))
         wanted = None if due is None else [subject.trainable[name] for name in due]
@@ -115,16 +119,15 @@ def pass_seconds(
     return laps(), seconds
 
 
-def nodes_behind(loss: Tensor) -> list[Node]:
-    """Return every autograd node behind a loss, always in the same order for the same network."""
-    found: dict[Node, None] = {}
-    stack = [loss.grad_fn] if loss.grad_fn is not None else []
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found[node] = None
-            stack.extend(child for child, _ in node.next_functions if child is not None)
-    return list(found)
+def same_nodes(loss: Tensor, traced: TracedPass) -> list[Node]:
+    """Return the nodes behind a loss in the order of the trace; ModelError if the network took another way."""
+    nodes = nodes_behind(loss)
+    if len(nodes) != len(traced.order):
+        raise ModelError(
+            f"the forward pass is another one each time ({len(traced.order)} operations, then {len(nodes)}), as with "
+            "layers that are left out at random. Its layers cannot be measured one by one; race it instead."
+        )
+    return nodes
 
 
 @contextmanager

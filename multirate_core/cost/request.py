@@ -7,6 +7,7 @@ everything that shapes the answer: another version, device, number of threads or
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -178,7 +179,8 @@ def answer_of(request: CalibrationRequest) -> KeptAnswer:
 def key(request: CalibrationRequest) -> str:
     """Return what the answer is filed under: the request, and all that shapes the speed."""
     facts = [asdict(request), describe.key(request.tree), CALIBRATION_VERSION, __version__, version_of("torch")]
-    return digest([*facts, _processor(), usable_cores(), _gpus()])
+    visible = [os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")]
+    return digest([*facts, _processor(), usable_cores(), _gpus(), visible])
 
 
 def request_from_json(text: str) -> CalibrationRequest:
@@ -192,7 +194,7 @@ def request_from_json(text: str) -> CalibrationRequest:
 
 @lru_cache(maxsize=64)
 def _read(path: Path, modified_ns: int) -> Calibration:  # noqa: ARG001 - a new time is a new calibration
-    return from_json(path.read_text(encoding="utf-8"))
+    return from_json(path.read_text(encoding="utf-8", errors="replace"))
 
 
 @lru_cache

@@ -33,8 +33,9 @@ class Subject:
 
     def __post_init__(self) -> None:
         self.trainable = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
-        part = next(iter(micro_batches(self.inputs, self.labels, self.recipe.micro_batch_size)))
-        self._inputs, self._labels = part.inputs, part.labels
+        parts = micro_batches(self.inputs, self.labels, self.recipe.micro_batch_size)
+        self.passes = len(parts)  # how often a step goes through the network
+        self._inputs, self._labels = parts[0].inputs, parts[0].labels
 
     @property
     def model(self) -> nn.Module:

@@ -50,7 +50,7 @@ def _solve(seconds: Sequence[float], sizes: Sequence[Weights]) -> UpdateCost:
     if area == 0:
         return UpdateCost(0.0, all_s / numbers)
     per_tensor = min(max((all_s * little - some_s * numbers) / area, 0.0), all_s / tensors)
-    return UpdateCost(per_tensor, (all_s - per_tensor * tensors) / numbers)
+    return UpdateCost(per_tensor, max(all_s - per_tensor * tensors, 0.0) / numbers)
 
 
 def _seconds(subject: Subject, clock: Clock, part: Weights, kind: str) -> float:

@@ -104,6 +104,8 @@ def from_list(written: Any, names: Sequence[str]) -> GradientGraph:
     for module, inputs, parameters in rows:
         if not all(0 <= place < len(operations) for place in inputs):
             raise ValueError(f"operation {len(operations)} has inputs {inputs}, which do not come before it")
+        if module < 0 or min(parameters, default=0) < -1:
+            raise ValueError(f"operation {len(operations)} counts from the end")
         operations.append(Operation("", modules[module], tuple(inputs), tuple(_named(parameters, names))))
     return GradientGraph(tuple(operations))
 

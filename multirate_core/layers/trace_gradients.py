@@ -66,9 +66,12 @@ class Tracer:
         return self._outside if self._calls.running is None else self._calls.running
 
     def finish(self, *outputs: Any) -> None:
-        """Note what is new behind the results of the pass, and take the hooks off."""
+        """Note what is new behind the results of the pass, forget what is not behind them, and take the hooks off."""
         self._claim(outputs)
         self._calls.release()
+        used = set(nodes_behind(outputs))
+        kept = [(node, owner) for node, owner in zip(self.nodes, self._owners, strict=True) if node in used]
+        self.nodes, self._owners = [node for node, _ in kept], [owner for _, owner in kept]
 
     def graph(self) -> GradientGraph:
         """Return the operations, without those that only reshape a single parameter: that parameter stands for them."""
@@ -128,6 +131,18 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
             yield from tensors_in(value)
     elif dataclasses.is_dataclass(values) and not isinstance(values, type):
         yield from tensors_in([getattr(values, each.name) for each in dataclasses.fields(values)])
+
+
+def nodes_behind(values: Any) -> list[Node]:
+    """Return every autograd node behind tensors, always in the same order for the same network."""
+    stack = [tensor.grad_fn for tensor in tensors_in(values) if tensor.grad_fn is not None]
+    found: dict[Node, None] = {}
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found[node] = None
+            stack.extend(child for child, _ in node.next_functions if child is not None)
+    return list(found)
 
 
 def _lone_parameters(nodes: Sequence[Node], leaves: Mapping[Node, str]) -> dict[Node, str]:

@@ -15,7 +15,9 @@ from multirate_core.errors import ConfigError, ModelError, StoreError
 from multirate_core.layers import describe
 from multirate_core.layers.build import layer_tree
 from multirate_core.layers.describe import SHIPPED, DescribeError, TreeRequest, outcome, read, start
+from multirate_core.layers.gradient_graph import merge
 from multirate_core.layers.saved_bytes import count_saved
+from multirate_core.layers.trace_gradients import trace_gradients
 from multirate_core.layers.tree import LayerTree, from_json, to_json
 from multirate_core.models.registry import build_skeleton
 
@@ -33,7 +35,10 @@ def test_two_processes_at_once_make_the_tree_that_a_direct_build_gives() -> None
     assert outcome(SQUEEZENET, processes[0]) is tree
     with torch.device("meta"):
         model, head = build_skeleton("squeezenet1_1", 2, (3, 64, 64))
-    assert replace(tree, saved=None) == layer_tree(model, (3, 64, 64), "squeezenet1_1", head)
+    graph = trace_gradients(model, (3, 64, 64))
+    assert graph is not None
+    direct = replace(layer_tree(model, (3, 64, 64), "squeezenet1_1", head), gradients=merge(graph))
+    assert replace(tree, saved=None) == direct
     assert tree.saved is not None and tree.saved == count_saved(model, (3, 64, 64))
     assert tree.head
     assert read(TreeRequest("squeezenet1_1", 3, (3, 64, 64))) is None
