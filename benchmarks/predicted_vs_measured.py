@@ -6,7 +6,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -194,6 +194,20 @@ def _step_s(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> f
     nn.functional.cross_entropy(model(batch[0]), batch[1]).backward()
     optimizer.step()
     return time.perf_counter() - begun
+
+
+def figures_of(rows: Mapping[str, Sequence[dict[str, Any]]]) -> list[Figure]:
+    """Return the errors over all networks and of each.
+
+    What is predicted for k = 1 hardly depends on the partition, so those rows are told apart and not held against targets.
+    """
+    everything = [row for each in rows.values() for row in each]
+    more, once = ([row for row in everything if (row["k"] > 1) is wanted] for wanted in (True, False))
+    figures = [*_figures("all", "all networks, k = 5 and 20", more, targets=True)]
+    figures += _figures("once", "all networks, k = 1", once, targets=False)
+    for name, found in rows.items():
+        figures += _figures(name, f"{CASES[name].title}, k = 5 and 20", [row for row in found if row["k"] > 1], False)
+    return figures
 
 
 def _figures(key: str, title: str, rows: Sequence[dict[str, Any]], targets: bool) -> Iterator[Figure]:

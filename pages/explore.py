@@ -66,7 +66,7 @@ def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceC
         st.error(plain(source.problem))
     toolbar(tree)
     meter, costs = st.container(), known_costs(source)
-    partition = partition_board(tree, board_costs(tree, costs.measured))
+    partition = partition_board(tree, board_costs(tree, costs.measured, source.settings.drift))
     if partition is None:
         return None, None, None
     with meter:

@@ -19,7 +19,7 @@ from multirate_core.cost.predict import Prediction
 from multirate_core.cost.reach import PullBack, Reach, pull_back, reach_of
 from multirate_core.cost.request import CalibrationError, CalibrationRequest
 from multirate_core.data.catalog import data_shape
-from multirate_core.errors import ConfigError
+from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.memory.words import gigabytes
 from multirate_core.models.catalog import model_info
@@ -46,6 +46,11 @@ def run(options: Namespace) -> int:
         requests.forget(request)
     cached = requests.kept(request) is not None
     calibration = calibrated(request)
+    if calibration.parameters != tuple(parameter.name for parameter in tree.trainable()):
+        raise ModelError(
+            f"{config.model.name} has other parameters than when it was measured or described: it was changed. "
+            "Use --recalibrate."
+        )
     steps = run_of(config, shape.train_images)
     found = prediction(calibration, config, arm, tree, steps)
     report = _report(found, calibration, cached, _reach(tree, arm))
@@ -97,6 +102,7 @@ def _report(found: Prediction, calibration: Calibration, cached: bool, reach: Re
         },
         "backward_reaches": None if reach is None else reach.module,
         "layers_crossed": None if reach is None else [reach.crossed, reach.layers],
+        "transfer_s": calibration.transfer_s,
         "calibration": {"seconds": calibration.took_s, "cached": cached, **calibration.facts},
     }
 

@@ -20,8 +20,7 @@ from torch.autograd.graph import GradientEdge, Node
 from multirate_core.cost.clocks import Clock
 from multirate_core.cost.passes import TracedPass, same_nodes
 from multirate_core.cost.subject import Subject
-from multirate_core.layers.gradient_graph import Operation
-from multirate_core.layers.trace_gradients import VIEWS
+from multirate_core.layers.gradient_graph import VIEWS, Operation
 
 REPEATS = 3
 
@@ -89,15 +88,33 @@ def _measure(subject: Subject, clock: Clock, operation: Operation, node: Node, g
         return AloneShares(1.0, (1.0,))
     edges = [GradientEdge(child, number) for child, number in node.next_functions if child is not None]
     weights = _edges_of_parameters(subject, node, operation)
-    if len(weights) != len(operation.parameters):
+    if len(weights) != len(operation.parameters) or _one_behind_another([edge.node for edge in edges]):
         return None
     like: dict[str, Any] = {"device": subject.device, "dtype": gradient.dtype}
     given = torch.empty_strided(gradient.shape, gradient.stride(), **like).copy_(torch.randn(gradient.shape, **like))
     choices = [edges, weights, *([[edge] for edge in weights] if len(weights) > 1 else [])]
-    whole, together, *single = _seconds(clock, node, given, choices)
+    try:
+        whole, together, *single = _seconds(clock, node, given, choices)
+    except RuntimeError:  # a backward pass of its own kind, which wants more than one gradient
+        return None
     share = min(1.0, together / whole) if whole > 0 else 1.0
     parts = single or [1.0]
     return AloneShares(share, tuple(share * part / (sum(parts) or 1.0) for part in parts))
+
+
+def _one_behind_another(inputs: Sequence[Node]) -> bool:
+    """Tell whether asking for all these gradients would run more than one backward pass: there is a way between two."""
+    wanted = set(inputs)
+    for start in wanted:
+        seen, stack = {start}, [child for child, _ in start.next_functions if child is not None]
+        while stack:
+            node = stack.pop()
+            if node in wanted and node is not start:
+                return True
+            if node not in seen:
+                seen.add(node)
+                stack.extend(child for child, _ in node.next_functions if child is not None)
+    return False
 
 
 def _edges_of_parameters(subject: Subject, node: Node, operation: Operation) -> list[GradientEdge]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from multirate_core.cost.calibration import Calibration, ModuleCost
+from multirate_core.cost.calibration import Calibration, ModuleCost, UpdateCost
 from multirate_core.cost.predict import pass_s
 from multirate_core.layers.gradient_graph import ALWAYS, Operation
 from multirate_core.layers.tree import LayerTree
@@ -14,12 +14,13 @@ from multirate_core.layers.tree import LayerTree
 NOTHING = ModuleCost(0.0, 0.0, 0.0, 0)
 
 
-def board_costs(tree: LayerTree, calibration: Calibration | None) -> dict[str, Any] | None:
+def board_costs(tree: LayerTree, calibration: Calibration | None, drift: bool = True) -> dict[str, Any] | None:
     """Return what the board shows of costs: JSON values; None if nothing is known.
 
     Args:
         tree: of the network.
         calibration: its costs; None for the graph alone.
+        drift: whether slow parameters move between their gradients.
 
     Keys: `measured`; `nodes`, rows of inputs, through_s, extra_s and [unit, beside_s, alone_s] as in `OperationCost`;
     `rows`, by module path: own `nodes`, and with everything below `forward_s`, `backward_s` and `saved_bytes` of an SGD
@@ -27,7 +28,7 @@ def board_costs(tree: LayerTree, calibration: Calibration | None) -> dict[str, A
     """
     names = [parameter.name for parameter in tree.trainable()]
     if calibration is not None and list(calibration.parameters) == names:
-        return _measured(tree, calibration)
+        return _measured(tree, calibration, drift)
     return _graph_only(tree, names)
 
 
@@ -53,8 +54,9 @@ def _units(operation: Operation, number: Mapping[str, int]) -> list[list[float]]
     return [[number[name], 0.0, 0.0] for name in operation.parameters if name != ALWAYS and name in number]
 
 
-def _measured(tree: LayerTree, calibration: Calibration) -> dict[str, Any]:
+def _measured(tree: LayerTree, calibration: Calibration, drift: bool) -> dict[str, Any]:
     updates = calibration.updates
+    resting = updates.drift if drift else UpdateCost(0.0, 0.0)
     nodes = [
         [
             list(each.inputs),
@@ -65,7 +67,7 @@ def _measured(tree: LayerTree, calibration: Calibration) -> dict[str, Any]:
         for each in calibration.operations
     ]
     total, count = sum(calibration.numbers), len(calibration.numbers)
-    fresh_s = [updates.fresh.seconds(1, n) - updates.drift.seconds(1, n) for n in calibration.numbers]
+    fresh_s = [updates.fresh.seconds(1, n) - resting.seconds(1, n) for n in calibration.numbers]
     own = _places([each.module for each in calibration.operations])
     return {
         "measured": True,
@@ -73,7 +75,7 @@ def _measured(tree: LayerTree, calibration: Calibration) -> dict[str, Any]:
         "rows": _rows(tree, own, calibration.modules, calibration.slope),
         "unit_s": [_short(seconds) for seconds in fresh_s],
         "slope": _short(calibration.slope),
-        "base_s": _short(pass_s(calibration, ()) + updates.drift.seconds(count, total)),
+        "base_s": _short(pass_s(calibration, ()) + resting.seconds(count, total)),
         "sgd_s": _short(calibration.sgd_step_s),
     }
 

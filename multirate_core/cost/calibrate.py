@@ -5,6 +5,7 @@ Measurements of one user take turns, and none is made while a race runs on the d
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,15 +70,11 @@ def calibrate(request: CalibrationRequest, say: Say = lambda _text, _fraction: N
 def _watch_races(request: CalibrationRequest) -> Callable[[], None]:
     """Return a function that raises ConfigError while a race holds the device, or the CPU that feeds it."""
 
-    def in_the_way(opened: store.Store) -> list[str]:
-        busy = store.devices_in_use(opened)
-        return sorted(busy) if request.device in busy or request.device == "cpu" else []
-
     def go_on() -> None:
         with store.open_store(home.store_path()) as opened:
-            if in_the_way(opened):
+            if requests.in_the_way(request.device, store.devices_in_use(opened)):
                 store.sweep(opened)  # a race whose process died holds nothing
-            busy = in_the_way(opened)
+            busy = requests.in_the_way(request.device, store.devices_in_use(opened))
         if busy:
             raise ConfigError(
                 f"{requests.RACE_HOLDS} {', '.join(busy)}, and both would be slowed down. The costs can be measured "
@@ -117,19 +114,18 @@ def _texts(request: CalibrationRequest, device: torch.device) -> tuple[Inputs, T
     assert request.data is not None
     tokenizer = tokenizer_of(ModelConfig(request.tree.model, source=request.tree.source))
     split = data_registry.load_texts(
-        request.data,
+        replace(request.data, download=False),
         seed=request.seed,
         max_tokens=request.tree.input_shape[0],
         tokenizer=tokenizer,
         say=lambda _: None,
     )
     texts = Texts(split.train_tokens, split.train_labels, split.pad_id, device)
-    order = TrainingOrder(texts, request.recipe.batch_size, request.seed, drop_single=False)
-    batches = [
-        batch
-        for batch in order.take(min(BATCHES_SEEN, order.steps_per_epoch))
-        if len(batch[1]) == min(request.recipe.batch_size, len(texts))
-    ]
+    size = request.recipe.batch_size
+    if len(texts) < size:  # a race's batches are all there is then; the meter's is a whole one
+        return texts.batch(torch.arange(size) % len(texts))
+    order = TrainingOrder(texts, size, request.seed, drop_single=False)
+    batches = [batch for batch in order.take(min(BATCHES_SEEN, order.steps_per_epoch)) if len(batch[1]) == size]
     lengths = [shape_of(inputs)[1] for inputs, _ in batches]
     mean = sum(lengths) / len(lengths)
     return min(zip(batches, lengths, strict=True), key=lambda pair: abs(pair[1] - mean))[0]
@@ -168,7 +164,7 @@ def main(arguments: Sequence[str]) -> int:
     answer, progress = requests.answer_of(request), requests.progress_path(request)
 
     def say(text: str, fraction: float) -> None:
-        kept_answer.write(progress, f'{{"text": "{text}", "fraction": {fraction:.3f}}}')
+        kept_answer.write(progress, json.dumps({"text": text, "fraction": fraction}))
 
     try:
         say("waiting for another measurement", 0.0)

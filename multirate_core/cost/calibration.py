@@ -14,7 +14,7 @@ from typing import Any
 from multirate_core.errors import ConfigError
 
 CALIBRATION_FORMAT = "multirate-calibration"
-CALIBRATION_VERSION = 1
+CALIBRATION_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,12 @@ class Peaks:
 
     Args:
         sgd: of the plain optimiser.
-        lean: of multirate with lean memory; None where the network has no blocks.
+        multirate: of multirate with everything but the head slow, directions that are held beside the state included.
+        lean: the same with lean memory; None where the network has no blocks.
     """
 
     sgd: int
+    multirate: int
     lean: int | None
 
 

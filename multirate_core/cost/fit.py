@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from multirate_core.cost.calibration import ModuleCost, OperationCost, UnitCost
-from multirate_core.layers.gradient_graph import ALWAYS, GradientGraph, merge_with_places
+from multirate_core.layers.gradient_graph import ALWAYS, VIEWS, GradientGraph, Operation, merge_with_places
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def operation_costs(measured: Measured, parameters: Sequence[str]) -> tuple[Oper
     for place, operation in enumerate(operations):
         target = places[place]
         prepared = measured.kept_s.get(operation.module, 0.0) - measured.bare_s.get(operation.module, 0.0)
-        extra[target] += prepared / own[operation.module]
+        extra[target] += prepared / own[operation.module] if _takes_part(operation) else 0.0
         if target in first_of:  # merged: it runs whenever the first one does
             extra[target] += measured.full_s[place]
             continue
@@ -109,9 +110,11 @@ def sources(graph: GradientGraph) -> list[str]:
     """Return parameters whose gradients need every operation of the graph to pass gradients on to its inputs."""
     used = {place for operation in graph.operations for place in operation.inputs}
     last = len(graph.operations) - 1
+    uses = Counter(name for operation in graph.operations for name in operation.parameters)
     return list(
         dict.fromkeys(
-            next(name for name in operation.parameters if name != ALWAYS)
+            # One that is used elsewhere too would have its gradient computed there as well.
+            min((name for name in operation.parameters if name != ALWAYS), key=uses.__getitem__)
             for place, operation in enumerate(graph.operations)
             if not operation.inputs and {*operation.parameters} - {ALWAYS} and (place in used or place == last)
         )
@@ -120,9 +123,14 @@ def sources(graph: GradientGraph) -> list[str]:
 
 def _operations_by_module(graph: GradientGraph) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for operation in graph.operations:
+    for operation in filter(_takes_part, graph.operations):
         counts[operation.module] = counts.get(operation.module, 0) + 1
     return counts
+
+
+def _takes_part(operation: Operation) -> bool:
+    """Tell an operation from a mere view of a weight, which runs only where that weight is due."""
+    return bool(operation.inputs) or operation.kind not in VIEWS
 
 
 def _units(measured: Measured, place: int, number: Mapping[str, int]) -> tuple[UnitCost, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 from multirate_core.config import ArmConfig, GroupSpec, RaceConfig
@@ -34,13 +34,12 @@ class ArmForecast:
 def partitioned(arm: ArmConfig, tree: LayerTree) -> Partitioned:
     """Return an arm's partition as predictions see it; PartitionError if it does not fit the network."""
     assert arm.partition is not None
-    return Partitioned(
-        {group.name: group.period for group in arm.partition.groups}, resolve(arm.partition, tree).assignment
-    )
+    periods = {group.name: group.period for group in arm.partition.groups}
+    return Partitioned(periods, resolve(arm.partition, tree).assignment, arm.drift)
 
 
 def prediction(calibration: Calibration, config: RaceConfig, arm: ArmConfig, tree: LayerTree, run: Run) -> Prediction:
-    """Predict what an arm with a partition costs in a race.
+    """Predict what an arm with a partition costs in a race; the mean is over a run in whose course periods may change.
 
     Args:
         calibration: of the race's network on its device.
@@ -49,10 +48,14 @@ def prediction(calibration: Calibration, config: RaceConfig, arm: ArmConfig, tre
         tree: of the network.
         run: whose steps are averaged.
     """
-    recipe = config.recipe
     lean = config.execution.memory == "lean" and arm.kind == "multirate"
-    holds = arm.drift and (recipe.base == "adamw" or recipe.nesterov or not recipe.momentum)
-    return predict(calibration, partitioned(arm, tree), lean, holds, run)
+    part = partitioned(arm, tree)
+    found = predict(calibration, part, lean, run)
+    mean = _mean_over_phases(calibration, config, arm, part, run)
+    if mean is None:
+        return found
+    ratio = mean / found.sgd_step_s
+    return replace(found, mean_step_s=mean, ratio=ratio, uncertainty=calibration.spread * ratio)
 
 
 def run_of(config: RaceConfig, train_samples: int, drop_single: bool = False) -> Run:
@@ -82,25 +85,24 @@ def forecast(calibration: Calibration, config: RaceConfig, tree: LayerTree, run:
             found[arm.name] = ArmForecast(sgd.sgd_step_s, 1.0, 0.0)
             continue
         cost = prediction(calibration, config, arm, tree, run)
-        mean = cost.frozen_step_s if arm.kind == "frozen" else _mean_over_phases(calibration, config, arm, tree, run)
+        mean = cost.frozen_step_s if arm.kind == "frozen" else cost.mean_step_s
         ratio = mean / cost.sgd_step_s
         found[arm.name] = ArmForecast(mean, ratio, calibration.spread * ratio)
     return found
 
 
-def _mean_over_phases(calibration: Calibration, config: RaceConfig, arm: ArmConfig, tree: LayerTree, run: Run) -> float:
-    """Return the mean seconds of a multirate step over a run in whose course the periods may change."""
+def _mean_over_phases(
+    calibration: Calibration, config: RaceConfig, arm: ArmConfig, part: Partitioned, run: Run
+) -> float | None:
+    """Return the mean seconds of a step where periods change in the course of the run; None where none does."""
     assert arm.partition is not None
-    groups = arm.partition.groups
-    epochs = config.budget.epochs
+    groups, epochs = arm.partition.groups, config.budget.epochs
     if epochs is None or not any(group.phases for group in groups):
-        return prediction(calibration, config, arm, tree, run).mean_step_s
-    total = 0.0
+        return None
+    lean, total = config.execution.memory == "lean", 0.0
     for begin, end in pairwise(sorted({0.0, float(epochs), *_borders(groups, epochs)})):
-        periods = {group.name: _period_at(group, begin) for group in groups}
-        part = Partitioned(periods, partitioned(arm, tree).assignment)
-        lean = config.execution.memory == "lean"
-        total += (end - begin) / epochs * predict(calibration, part, lean, run=Run(None, run.filled)).mean_step_s
+        now = replace(part, periods={group.name: _period_at(group, begin) for group in groups})
+        total += (end - begin) / epochs * predict(calibration, now, lean, Run(None, run.filled)).mean_step_s
     return total
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import nn
 
 from multirate_core.arms import ArmOptimizer, make_optimizer
@@ -19,7 +20,7 @@ from multirate_core.cost.alone import alone_shares
 from multirate_core.cost.calibration import Calibration, Peaks, Updates
 from multirate_core.cost.clocks import Clock
 from multirate_core.cost.fit import Measured, correction, module_costs, operation_costs, sources
-from multirate_core.cost.passes import LOSS, TracedPass, forward_seconds, pass_seconds, trace
+from multirate_core.cost.passes import LOSS, TracedPass, bare_forward_seconds, pass_seconds, trace
 from multirate_core.cost.peaks import peak_bytes
 from multirate_core.cost.predict import operations_s
 from multirate_core.cost.subject import Subject
@@ -34,6 +35,7 @@ from multirate_core.training.timers import slice_timer
 
 ROUNDS_S = 9.0  # of measuring, about; at least LEAST rounds and at most MOST
 LEAST_ROUNDS, MOST_ROUNDS = 3, 60
+SLOW_ROUND_S = 8.0  # of a network whose rounds take longer, one has to do
 LEAST_PASS = 0.1  # of a step: its update was measured by itself, and takes no more than the rest
 
 Say = Callable[[str, float], None]  # what is done now, and the share that is over
@@ -72,6 +74,7 @@ def measure(subject: Subject, clock: Clock, few: Sequence[str], say: Say, go_on:
     shares = [None if each is None else each.single for each in alone_shares(subject, clock, traced)]
     say("measuring the optimisers", 0.85)
     go_on()
+    steps.release()
     updates = measure_updates(subject, clock)
     say("counting memory", 0.92)
     go_on()
@@ -110,13 +113,14 @@ def _all_rounds(
         _, full = pass_seconds(subject, clock, traced)
         rounds.full.append(full)
         rounds.few.append(steps.few_s())
-        kept, passed = pass_seconds(subject, clock, traced, through)
+        kept, passed = pass_seconds(subject, clock, traced, through or None)
         rounds.through.append(passed)
         rounds.kept.append(kept)
-        rounds.bare.append(forward_seconds(subject, clock, gradients=False))
+        rounds.bare.append(bare_forward_seconds(subject, clock))
         longest = max(longest, time.perf_counter() - round_begun)
         spent = time.perf_counter() - begun
-        if number >= LEAST_ROUNDS and spent + longest > ROUNDS_S:
+        least = LEAST_ROUNDS if longest < SLOW_ROUND_S else 1
+        if number >= least and spent + longest > ROUNDS_S:
             break
         say(f"measuring, round {number + 1}", 0.05 + 0.7 * min(1.0, spent / ROUNDS_S if number else 0.0))
     return rounds
@@ -134,6 +138,11 @@ class _Steps:
         self._sgd = make_optimizer(ArmConfig("sgd", "sgd"), subject.model, None, recipe)
         self._few = make_optimizer(arm, subject.model, partition, recipe)
         self.full(lean=False)  # every group gets a gradient once, so that it drifts from now on
+
+    @property
+    def plain(self) -> torch.optim.Optimizer:
+        """The plain optimiser."""
+        return self._sgd.optimizer
 
     @property
     def multirate(self) -> MultirateOptimizer:
@@ -227,7 +236,7 @@ def _calibration(
         updates=updates,
         sgd_step_s=sgd,
         passes=passes,
-        recompute_s=passes * _seconds_inside(subject.model, blocks, measured.kept_s),
+        recompute_s=slope * passes * _seconds_inside(subject.model, blocks, measured.kept_s),
         transfer_s=0.0,
         spread=_half_width(ratios),
         peaks=None,
@@ -237,19 +246,25 @@ def _calibration(
 
 
 def _peaks(subject: Subject, steps: _Steps) -> Peaks | None:
-    """Return the peaks of whole steps, weights and the state of one optimiser included."""
-    lasting = sum(tensor.nbytes for tensor in (*subject.model.parameters(), *subject.model.buffers()))
-    lasting += sum(
-        value.nbytes for state in steps.multirate.state.values() for value in state.values() if hasattr(value, "nbytes")
-    )
-    sgd = peak_bytes(subject.device, steps.sgd)
-    if sgd is None:
+    """Return the peaks of whole steps, weights and the state of the step's own optimiser included."""
+    sgd = _peak(subject, steps.plain, steps.sgd)
+    multirate = _peak(subject, steps.multirate, lambda: steps.full(lean=False))
+    if sgd is None or multirate is None:
         return None
     try:
-        lean = peak_bytes(subject.device, lambda: steps.full(lean=True))
+        lean = _peak(subject, steps.multirate, lambda: steps.full(lean=True))
     except ConfigError:  # no blocks
         lean = None
-    return Peaks(lasting + sgd, None if lean is None else lasting + lean)
+    return Peaks(sgd, multirate, lean)
+
+
+def _peak(subject: Subject, optimizer: torch.optim.Optimizer, step: Callable[[], None]) -> int | None:
+    """Return the most bytes during a step of an optimiser; the other one's state is left out."""
+    lasting = sum(tensor.nbytes for tensor in (*subject.model.parameters(), *subject.model.buffers()))
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    lasting += sum(value.nbytes for value in states if isinstance(value, torch.Tensor))
+    beyond = peak_bytes(subject.device, step)
+    return None if beyond is None else lasting + beyond
 
 
 def _seconds_inside(model: nn.Module, blocks: Sequence[Block], seconds: Mapping[str, float]) -> float:

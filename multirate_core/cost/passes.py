@@ -72,15 +72,14 @@ def trace(subject: Subject) -> TracedPass:
         return TracedPass(graph, order, tuple(gradients), saved)
 
 
-def forward_seconds(subject: Subject, clock: Clock, gradients: bool) -> dict[str, float]:
-    """Return the seconds of every module's own code and of the loss in one forward pass.
+def bare_forward_seconds(subject: Subject, clock: Clock) -> dict[str, float]:
+    """Return the seconds of every module's own code and of the loss in a forward pass that keeps nothing.
 
     Args:
         subject: what is measured.
         clock: of its device.
-        gradients: False lets autograd keep nothing, as in a part of the network that needs no gradient.
     """
-    with subject.all_due(), torch.set_grad_enabled(gradients), _forward_marks(subject, clock) as laps:
+    with subject.all_due(), torch.no_grad(), _forward_marks(subject, clock) as laps:
         subject.loss()
     return laps()
 

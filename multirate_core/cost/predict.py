@@ -26,10 +26,12 @@ class Partitioned:
     Args:
         periods: of the groups, by name.
         assignment: first name of every trainable parameter -> its group.
+        drift: whether slow groups move between their gradients.
     """
 
     periods: Mapping[str, int]
     assignment: Mapping[str, str]
+    drift: bool = True
 
     def due(self, groups: Collection[str]) -> list[str]:
         """Return the parameters of these groups."""
@@ -87,16 +89,13 @@ class Prediction:
     multirate_allreduce_bytes: float
 
 
-def predict(
-    calibration: Calibration, partition: Partitioned, lean: bool = False, holds: bool = False, run: Run | None = None
-) -> Prediction:
+def predict(calibration: Calibration, partition: Partitioned, lean: bool = False, run: Run | None = None) -> Prediction:
     """Predict what a partition costs.
 
     Args:
         calibration: of the network on the device.
         partition: any groups and periods.
         lean: steps with slow gradients compute their activations again.
-        holds: slow groups keep a direction of their own beside the optimiser's state (AdamW, Nesterov, no momentum).
         run: whose steps are averaged; None for one without end, of whole batches.
     """
     run = run or Run()
@@ -110,7 +109,6 @@ def predict(
     numbers = dict(zip(calibration.parameters, calibration.numbers, strict=True))
     exchanged = sum(numbers[name] / partition.periods[group] for name, group in partition.assignment.items())
     peaks = calibration.peaks
-    held = NUMBER_BYTES * sum(numbers[name] for name in partition.due(everything - fast)) if holds else 0
     return Prediction(
         full_step_s=seconds[everything],
         fast_step_s=seconds[fast],
@@ -121,8 +119,8 @@ def predict(
         uncertainty=calibration.spread * mean / sgd,
         ratio_limit=seconds[fast] / sgd,
         sgd_peak_bytes=None if peaks is None else peaks.sgd,
-        multirate_peak_bytes=None if peaks is None else peaks.sgd + held,
-        lean_peak_bytes=None if peaks is None or peaks.lean is None else peaks.lean + held,
+        multirate_peak_bytes=None if peaks is None else peaks.multirate,
+        lean_peak_bytes=None if peaks is None else peaks.lean,
         sgd_allreduce_bytes=NUMBER_BYTES * sum(numbers.values()),
         multirate_allreduce_bytes=NUMBER_BYTES * exchanged,
     )
@@ -132,12 +130,15 @@ def step_s(
     calibration: Calibration, partition: Partitioned, due: Collection[str], lean: bool = False, filled: float = 1.0
 ) -> float:
     """Return the seconds of a multirate step in which these groups are due; `filled` as in `Run`."""
-    names = partition.due(due)
-    again = calibration.recompute_s if lean and set(due) > partition.fast_groups else 0.0
+    names, slow = partition.due(due), partition.due(partition.periods.keys() - partition.fast_groups)
+    # Lean memory computes again where slow gradients are due; where nothing is slow, every step is a full one.
+    again = calibration.recompute_s if lean and (not slow or not set(slow).isdisjoint(names)) else 0.0
     tensors, numbers = len(calibration.parameters), sum(calibration.numbers)
     fresh = _numbers_in(calibration, names)
     updates = calibration.updates
-    update = updates.fresh.seconds(len(names), fresh) + updates.drift.seconds(tensors - len(names), numbers - fresh)
+    update = updates.fresh.seconds(len(names), fresh)
+    if partition.drift:
+        update += updates.drift.seconds(tensors - len(names), numbers - fresh)
     return filled * (pass_s(calibration, names) + again) + update
 
 

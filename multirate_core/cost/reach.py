@@ -63,25 +63,26 @@ def reach_of(tree: LayerTree, due: Collection[str]) -> Reach | None:
 def pull_back(tree: LayerTree, partition: Partitioned, calibration: Calibration | None) -> PullBack | None:
     """Return the smallest part of the network around the earliest fast layer that is worth moving to a slow group.
 
-    Its layer is tried first, then the modules around it. None if moving saves little, or there is no slow group.
+    Its own parameters are tried first, then those of the modules around it. None if nothing slow is crossed because
+    of it, if moving it saves little, or if there is no slow group.
     """
     due = partition.due(partition.fast_groups)
-    slow = [name for name, period in partition.periods.items() if period > 1]
+    slow = max(partition.periods, key=partition.periods.__getitem__, default="")
     reach = reach_of(tree, due)
-    if tree.gradients is None or reach is None or not slow:
+    if tree.gradients is None or reach is None or partition.periods.get(slow, 1) == 1:
         return None
     before = None if calibration is None else predict(calibration, partition).mean_step_s
-    for module in _around_the_earliest(tree.gradients, due):
-        moved = tuple(name for name in due if name.startswith(f"{module}."))
-        if len(moved) == len(due):
+    for name, moved in _around_the_earliest(tree.gradients, due):
+        rest = set(due) - set(moved)
+        without = reach_of(tree, rest)
+        if not rest or without is None:
             return None
-        without = reach_of(tree, set(due) - set(moved)) or reach
         saving = None
         if calibration is not None and before is not None:
-            changed = replace(partition, assignment={**partition.assignment, **dict.fromkeys(moved, slow[0])})
+            changed = replace(partition, assignment={**partition.assignment, **dict.fromkeys(moved, slow)})
             saving = 1 - predict(calibration, changed).mean_step_s / before
-        found = PullBack(module, moved, slow[0], reach, without, saving)
-        if _is_worth_it(found):
+        found = PullBack(name, moved, slow, reach, without, saving)
+        if _is_worth_it(found) and _crosses_slow_layers(tree, due, rest):
             return found
     return None
 
@@ -92,11 +93,28 @@ def _is_worth_it(found: PullBack) -> bool:
     return found.reach.crossed - found.reach_without.crossed >= 2 * WORTH_A_WORD * found.reach.layers
 
 
-def _around_the_earliest(graph: GradientGraph, due: Collection[str]) -> Iterator[str]:
-    """Yield the module of the earliest operation with a fast parameter, and those around it, the root aside."""
+def _crosses_slow_layers(tree: LayerTree, due: Collection[str], rest: Collection[str]) -> bool:
+    """Tell whether layers with nothing fast in them are passed with all of `due` that are not with `rest`."""
+    assert tree.gradients is not None
+    more = set(tree.gradients.reached(due)) - set(tree.gradients.reached(rest))
+    owned = {node.path: {parameter.name for parameter in node.parameters} for node in tree.nodes() if node.parameters}
+    return any(owned[path].isdisjoint(due) for path in more & owned.keys())
+
+
+def _around_the_earliest(graph: GradientGraph, due: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield name and fast parameters: of the module at the earliest operation with one, and of those around it.
+
+    A parameter that a module owns beside modules of its own, as a position embedding, comes by itself before them.
+    """
     chosen = set(due)
     first = next((name for each in graph.operations for name in each.parameters if name in chosen), None)
-    path = "" if first is None else first.rpartition(".")[0]
+    if first is None:
+        return
+    path = first.rpartition(".")[0]
+    own = tuple(name for name in due if name.rpartition(".")[0] == path)
+    below = tuple(name for name in due if path and name.startswith(f"{path}."))
+    if own != below:
+        yield first, (first,)
     while path:
-        yield path
+        yield path, tuple(name for name in due if name.startswith(f"{path}."))
         path = path.rpartition(".")[0]

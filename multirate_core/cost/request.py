@@ -10,7 +10,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from multirate_core import __version__, kept_answer
 from multirate_core.config import DataConfig, Execution, RaceConfig, Recipe
 from multirate_core.cost.calibration import CALIBRATION_VERSION, Calibration, from_json
-from multirate_core.data.catalog import DataShape
+from multirate_core.data.catalog import DataShape, modified_ns
 from multirate_core.errors import ConfigError
 from multirate_core.kept_answer import KeptAnswer, digest, version_of
 from multirate_core.layers import describe
@@ -143,10 +144,13 @@ def start(request: CalibrationRequest) -> subprocess.Popen[bytes]:
 
 
 def outcome(request: CalibrationRequest, process: subprocess.Popen[bytes]) -> Calibration | CalibrationError | None:
-    """Return what `read` returns; if the process died without a word, an error with the end of its log."""
-    ended = process.poll() is not None
+    """Return what `read` returns; if the process died without a word, an error with the end of its log.
+
+    None after a process that went well means that its answer was thrown away since.
+    """
+    code = process.poll()
     answer = read(request)
-    if answer is not None or not ended:
+    if answer is not None or not code:
         return answer
     return CalibrationError(kept_answer.silent_end(answer_of(request), process) or "")
 
@@ -154,6 +158,11 @@ def outcome(request: CalibrationRequest, process: subprocess.Popen[bytes]) -> Ca
 def forget(request: CalibrationRequest) -> None:
     """Throw a calibration away, so that the next one is measured anew."""
     answer_of(request).path.unlink(missing_ok=True)
+
+
+def in_the_way(device: str, busy: Collection[str]) -> list[str]:
+    """Return the devices whose races would disturb a measurement on a device: its own, and the CPU that feeds all."""
+    return sorted(each for each in busy if device == "cpu" or each in (device, "cpu"))
 
 
 def progress(request: CalibrationRequest) -> Progress | None:
@@ -179,6 +188,8 @@ def answer_of(request: CalibrationRequest) -> KeptAnswer:
 def key(request: CalibrationRequest) -> str:
     """Return what the answer is filed under: the request, and all that shapes the speed."""
     facts = [asdict(request), describe.key(request.tree), CALIBRATION_VERSION, __version__, version_of("torch")]
+    if request.data is not None and request.data.path:
+        facts.append(modified_ns(Path(request.data.path).expanduser()))  # other texts have other lengths
     visible = [os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")]
     return digest([*facts, _processor(), usable_cores(), _gpus(), visible])
 
@@ -199,14 +210,23 @@ def _read(path: Path, modified_ns: int) -> Calibration:  # noqa: ARG001 - a new 
 
 @lru_cache
 def _processor() -> str:
-    return f"{platform.node()} {platform.machine()} {platform.processor()}"
+    """Return what tells this processor from others; Python itself does not know it on Linux."""
+    name = platform.processor()
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), name)
+    return f"{platform.node()} {platform.machine()} {name}"
 
 
 @lru_cache
 def _gpus() -> list[str]:
-    """Return what NVIDIA's driver says about the GPUs and itself, without torch; [] where there is none."""
+    """Return the models of NVIDIA's GPUs and its driver, without torch; [] where there is none.
+
+    Other lines of these files change while the driver runs.
+    """
     files = [*sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")), Path("/proc/driver/nvidia/version")]
     try:
-        return [file.read_text(encoding="utf-8", errors="replace") for file in files if file.exists()]
+        texts = [file.read_text(encoding="utf-8", errors="replace") for file in files if file.exists()]
     except OSError:
         return []
+    return [line for text in texts for line in text.splitlines() if line.startswith(("Model:", "NVRM version:"))]

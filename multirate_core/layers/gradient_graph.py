@@ -12,6 +12,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# Autograd's names of operations that only look at their input in another way: they cost nothing worth telling.
+_VIEWS = ("T", "Transpose", "Permute", "View", "UnsafeView", "Unsqueeze", "Squeeze", "Expand", "ReshapeAlias", "Select")
+VIEWS = frozenset(f"{name}Backward{form}" for name in (*_VIEWS, "Slice", "Alias", "ToCopy") for form in (0, 1))
+
 ALWAYS = ""  # stands for a tensor that needs a gradient and is no parameter of the network
 
 

@@ -17,7 +17,7 @@ from torch.autograd.graph import Node
 
 from multirate_core.layers.call_paths import CallPaths
 from multirate_core.layers.dry_run import FORWARD_ERRORS, copy_on
-from multirate_core.layers.gradient_graph import ALWAYS, GradientGraph, Operation
+from multirate_core.layers.gradient_graph import ALWAYS, VIEWS, GradientGraph, Operation
 
 BATCH = 2  # not 1: a norm in train mode may insist on two values
 LEAF = "AccumulateGrad"  # how autograd calls the end of a path, where a gradient is put down
@@ -74,7 +74,7 @@ class Tracer:
         self.nodes, self._owners = [node for node, _ in kept], [owner for _, owner in kept]
 
     def graph(self) -> GradientGraph:
-        """Return the operations, without those that only reshape a single parameter: that parameter stands for them."""
+        """Return the operations; what uses a view of a parameter has the parameter, and not the view, as an input."""
         leaves = {node: self._leaf_name(node) for node in self.nodes if node.name().endswith(LEAF)}
         weights = _lone_parameters(self.nodes, leaves)
         places: dict[Node, int] = {}
@@ -156,8 +156,3 @@ def _lone_parameters(nodes: Sequence[Node], leaves: Mapping[Node, str]) -> dict[
         if node not in alone and len(after) == 1 and after[0] in alone and node.name() in VIEWS:
             alone[node] = alone[after[0]]
     return alone
-
-
-# Autograd's names of operations that only look at their input in another way: they cost nothing worth telling.
-_VIEWS = ("T", "Transpose", "Permute", "View", "UnsafeView", "Unsqueeze", "Squeeze", "Expand", "ReshapeAlias", "Select")
-VIEWS = frozenset(f"{name}Backward{form}" for name in (*_VIEWS, "Slice", "Alias", "ToCopy") for form in (0, 1))

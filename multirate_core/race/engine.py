@@ -101,12 +101,17 @@ def _kept_calibration(config: RaceConfig, shape: DataShape) -> tuple[Calibration
 
 def _forecast(parts: RaceParts, built: BuiltModel, calibration: tuple[Calibration, LayerTree] | None) -> dict[str, str]:
     """Return what is predicted for every arm, for the record; {} if the costs were not measured before."""
-    if calibration is None:
-        return {}
+    names = tuple(name for name, weight in built.module.named_parameters() if weight.requires_grad)
+    if calibration is None or calibration[0].parameters != names or not _fits(names, calibration[1]):
+        return {}  # a network of the user's own that was changed since
     count = len(parts.split.train_labels)
     steps = run_of(parts.config, count, drops_single(built.module, count, parts.config.recipe.batch_size))
     found = forecast.forecast(calibration[0], parts.config, calibration[1], steps)
     return {"forecast": forecast.to_text(found)}
+
+
+def _fits(names: tuple[str, ...], tree: LayerTree) -> bool:
+    return names == tuple(parameter.name for parameter in tree.trainable())
 
 
 def _memory_notes(config: RaceConfig, shape: DataShape, device: torch.device) -> list[str]:

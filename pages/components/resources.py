@@ -27,6 +27,7 @@ RETRY_AFTER_S = 20.0
 _lock = threading.Lock()
 _started: dict[str, subprocess.Popen[bytes]] = {}
 _failed_at: dict[str, float] = {}
+_measurements: set[str] = set()  # which of them measure costs
 
 
 def backend() -> Backend:
@@ -69,6 +70,9 @@ def facts_of_hub_data(request: hub_facts.HubRequest) -> hub_facts.HubFacts | hub
 
 def calibration(request: requests.CalibrationRequest, begin: bool) -> Calibration | requests.CalibrationError | None:
     """Return what was measured of a network's costs; None before that. `begin` has it measured if it was not."""
+    if begin:
+        with _lock:
+            _measurements.add(requests.key(request))
     return _made(requests, request, requests.CalibrationError, begin)
 
 
@@ -77,6 +81,14 @@ def is_being_measured(request: requests.CalibrationRequest) -> bool:
     with _lock:
         process = _started.get(requests.key(request))
         return process is not None and process.poll() is None
+
+
+def another_is_measured(request: requests.CalibrationRequest) -> bool:
+    """Tell whether this server has other costs measured now: each process has torch in memory while it waits."""
+    own = requests.key(request)
+    with _lock:
+        running = (_started[key].poll() is None for key in _measurements if key != own and key in _started)
+        return any(running)
 
 
 def _made(maker: Any, request: Any, failure: type[Any], begin: bool = True) -> Any:
@@ -92,14 +104,15 @@ def _made(maker: Any, request: Any, failure: type[Any], begin: bool = True) -> A
     with _lock:
         process = _started.get(key)
         answer = maker.read(request) if process is None else maker.outcome(request, process)
+        if process is not None and answer is None and process.poll() is not None:
+            del _started[key]  # its answer was thrown away
+            process = None
         if isinstance(answer, failure) and process is not None:
             # From the moment it was seen to fail: what takes long to fail would otherwise never be told.
             failed_at = _failed_at.setdefault(key, time.monotonic())
             if time.monotonic() - failed_at < RETRY_AFTER_S:
                 return answer
         elif process is not None or (answer is not None and not isinstance(answer, failure)):
-            if answer is not None and process is not None and process.poll() is not None:
-                del _started[key]  # done: should the answer be thrown away, it is made anew
             return answer
         if not begin:
             return answer

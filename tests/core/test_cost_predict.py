@@ -60,7 +60,7 @@ def known(**changes: Any) -> Calibration:
         recompute_s=8.0,
         transfer_s=0.0,
         spread=0.02,
-        peaks=Peaks(1000, 600),
+        peaks=Peaks(1000, 1100, 600),
         took_s=1.0,
         rounds=5,
     )
@@ -162,7 +162,8 @@ def test_lean_memory_computes_again_only_where_a_slow_group_is_due() -> None:
     some = ("fast", "mid")
     assert step_s(known(), three, some, lean=True) == step_s(known(), three, some) + 8
     everything = split("fast", "fast", "fast", "fast", fast=1)
-    assert predict(known(), everything, lean=True).full_step_s == predict(known(), everything).full_step_s
+    # Where nothing is slow, lean takes every step for a full one.
+    assert predict(known(), everything, lean=True).full_step_s == predict(known(), everything).full_step_s + 8.0
 
 
 def test_batches_that_are_not_whole_have_shorter_passes_and_the_same_updates() -> None:
@@ -191,18 +192,27 @@ def test_gradients_are_exchanged_where_they_are_due() -> None:
     assert predict(known(), three).multirate_allreduce_bytes == 4 * (40 + 50 / 2 + 10 / 4)
 
 
-def test_directions_that_slow_groups_hold_are_memory() -> None:
-    plain, holding = predict(known(), HEAD_FAST), predict(known(), HEAD_FAST, holds=True)
-    assert (plain.sgd_peak_bytes, plain.multirate_peak_bytes, plain.lean_peak_bytes) == (1000, 1000, 600)
-    assert (holding.sgd_peak_bytes, holding.multirate_peak_bytes) == (1000, 1000 + 4 * 60)
-    assert holding.lean_peak_bytes == 600 + 4 * 60
+def test_the_peaks_are_those_that_were_counted() -> None:
+    found = predict(known(), HEAD_FAST)
+    assert (found.sgd_peak_bytes, found.multirate_peak_bytes, found.lean_peak_bytes) == (1000, 1100, 600)
 
 
-@pytest.mark.parametrize("peaks", [None, Peaks(1000, None)])
+@pytest.mark.parametrize("peaks", [None, Peaks(1000, 1100, None)])
 def test_peaks_that_are_not_known_are_not_told(peaks: Peaks | None) -> None:
-    found = predict(known(peaks=peaks), HEAD_FAST, holds=True)
+    found = predict(known(peaks=peaks), HEAD_FAST)
     assert found.lean_peak_bytes is None
     assert (found.multirate_peak_bytes is None) == (found.sgd_peak_bytes is None) == (peaks is None)
+
+
+def test_without_drift_slow_groups_cost_nothing_between_their_gradients() -> None:
+    calibration = known()
+    resting = replace(HEAD_FAST, drift=False)
+    slow = HEAD_FAST.due({"slow"})
+    numbers = dict(zip(calibration.parameters, calibration.numbers, strict=True))
+    moved = calibration.updates.drift.seconds(len(slow), sum(numbers[name] for name in slow))
+    drifting, still = predict(calibration, HEAD_FAST), predict(calibration, resting)
+    assert moved > 0 and still.fast_step_s == pytest.approx(drifting.fast_step_s - moved)
+    assert still.full_step_s == drifting.full_step_s
 
 
 # Shares of steps

@@ -74,7 +74,7 @@ def test_known_costs_stand_above_the_board_and_on_its_rows(measured: None) -> No
     assert is_well(session) and MEASURE not in labels(session)
     values = [cell["value"] for cell in meter(session)["cells"]]
     assert re.fullmatch(r"[\d.]+×", values[0]) and values[1].endswith("an epoch")
-    assert values[2] == "50 MB in tensors" and values[3].endswith("MB a step")
+    assert values[2] == "52 MB in tensors" and values[3].endswith("MB a step")
     assert "30 MB with lean memory" in meter(session)["cells"][2]["about"]
     cost = board(session)["cost"]
     assert cost["measured"] is True and cost["rows"]["fc"]["saved_bytes"] == 1_000_000

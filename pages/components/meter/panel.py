@@ -11,7 +11,7 @@ import streamlit as st
 from multirate_core import home
 from multirate_core import store as races
 from multirate_core.backends import devices_if_known
-from multirate_core.config import GroupSpec, PartitionSpec, Rule
+from multirate_core.config import GroupSpec, PartitionSpec, RaceConfig, Rule
 from multirate_core.cost import request as requests
 from multirate_core.cost.calibration import Calibration
 from multirate_core.cost.predict import Partitioned, predict, speed_up_curve
@@ -19,12 +19,13 @@ from multirate_core.cost.reach import PullBack, pull_back
 from multirate_core.cost.request import CalibrationError, CalibrationRequest, request_of
 from multirate_core.errors import ConfigError, MultirateError
 from multirate_core.layers.tree import LayerTree
+from multirate_core.memory.words import outlook, runs_on_gpu
 from multirate_core.partition.partition import Partition
 from multirate_core.store.races import candidate_devices
 from pages.components.board.partition_panel import put
 from pages.components.meter.figures import meter_figures
 from pages.components.meter.words import CURVE_KS, meter_data, pull_back_text
-from pages.components.resources import calibration, is_being_measured
+from pages.components.resources import another_is_measured, calibration, is_being_measured
 from pages.components.settings import race_config
 from pages.components.settings_form import base_title
 from pages.components.text import plain
@@ -57,93 +58,116 @@ class Costs:
         request: the measurement that the settings need; None if there can be none.
         measured: what it found; None before that.
         problem: why there can be none, "" if there is nothing to say.
+        caution: why it does not begin by itself, "" if it may.
     """
 
     request: CalibrationRequest | None
     measured: Calibration | None
     problem: str = ""
+    caution: str = ""
 
 
 def known_costs(source: TreeSource) -> Costs:
     """Return what is known of the costs of the network on the page."""
     try:
-        request = _request_for(source)
+        config = _any_race(source)
+        if config is None or source.shape is None or source.tree is None:
+            return Costs(None, None)
+        request = request_of(config, source.shape, config.device)
+        found = requests.kept(request)
     except ConfigError as error:
         return Costs(None, None, str(error))
-    if request is None or source.tree is None:
-        return Costs(None, None)
-    found = requests.kept(request)
-    names = tuple(parameter.name for parameter in source.tree.trainable())
-    return Costs(request, found if found is not None and found.parameters == names else None)
+    if found is None:
+        return Costs(request, None, caution=_caution(config, source))
+    if found.parameters != tuple(parameter.name for parameter in source.tree.trainable()):
+        return Costs(None, None, "the network was changed since it was measured. Start the app again.")
+    return Costs(request, found)
 
 
-def _request_for(source: TreeSource) -> CalibrationRequest | None:
-    """Return the measurement that the page's settings need; None if no race can be described.
+def _any_race(source: TreeSource) -> RaceConfig | None:
+    """Return a race as the settings describe it, on the device that it would get; None if they describe none.
 
     Raises:
-        ConfigError: such steps cannot be measured, or the server's setting is wrong.
+        ConfigError: the server's setting is wrong.
     """
-    if source.tree is None or source.shape is None or source.problem or mode() == "off":
-        return None
     devices = devices_if_known()
-    if devices is None:
+    if source.problem or mode() == "off" or devices is None:
         return None
     try:
         config = race_config(replace(source.settings, arms=("multirate",)), ANY_PARTITION, {})
-        device = candidate_devices(config.device, devices)[0]
+        return replace(config, device=candidate_devices(config.device, devices)[0])
     except MultirateError:
         return None  # the page says so elsewhere
-    return request_of(config, source.shape, device)
+
+
+def _caution(config: RaceConfig, source: TreeSource) -> str:
+    """Return that a step hardly fits into memory: nobody has asked for it yet."""
+    assert source.tree is not None and source.shape is not None
+    try:
+        found = outlook(config, source.tree, source.shape, runs_on_gpu(config.device, (config.device,)))
+    except (OSError, MultirateError):
+        return ""
+    return "One step may need more memory than is free." if found.warning or found.refusal else ""
 
 
 def cost_meter(costs: Costs, partition: Partition, source: TreeSource) -> None:
     """Draw the meter for the partition on the board."""
     assert source.tree is not None
-    cost = Partitioned({group.name: group.period for group in partition.groups}, partition.assignment)
-    pulls = pull_back(source.tree, cost, costs.measured)
-    if costs == Costs(None, None) and pulls is None:
+    periods = {group.name: group.period for group in partition.groups}
+    cost = Partitioned(periods, partition.assignment, source.settings.drift)
+    if costs == Costs(None, None) and source.tree.gradients is None:
         return
     with st.container(key="meter", border=True, gap="small"):
         if costs.problem:
             st.caption(plain(f"No costs: {costs.problem}"))
         elif costs.measured is not None:
             _figures(costs.measured, cost, source)
+            if any(group.phases for group in partition.groups):
+                st.caption("With the periods after all schedules for k.")
         elif costs.request is not None:
-            _way_to_figures(costs.request)
-        _pull_back(pulls, partition, source.tree)
+            _way_to_figures(costs.request, costs.caution)
+        _pull_back(pull_back(source.tree, cost, costs.measured), partition, source.tree)
 
 
 def _figures(measured: Calibration, cost: Partitioned, source: TreeSource) -> None:
-    recipe, lean = source.settings, source.settings.memory == "lean"
-    holds = recipe.drift and (recipe.base == "adamw" or recipe.nesterov or not recipe.momentum)
-    found = predict(measured, cost, lean, holds)
+    lean = source.settings.memory == "lean"
+    found = predict(measured, cost, lean)
     slow = sorted({period for period in cost.periods.values() if period > 1})
     curve = list(speed_up_curve(measured, cost, CURVE_KS, lean)) if found.ratio_limit < 0.995 else []
     images = source.shape.train_images if source.shape else 0
-    steps = images / recipe.batch_size if images else None
+    steps = images / source.settings.batch_size if images else None
     meter_figures(meter_data(found, base_title(), steps, curve, slow[0] if len(slow) == 1 else None))
     for note in measured.notes:
         st.caption(plain(note))
 
 
-def _way_to_figures(request: CalibrationRequest) -> None:
+def _way_to_figures(request: CalibrationRequest, caution: str) -> None:
     """Say that the costs are being measured, or offer to."""
     key = requests.key(request)
     if st.session_state.meter[0] != key:
         st.session_state.meter = (key, time.monotonic())
     answer, running = calibration(request, begin=False), is_being_measured(request)
-    failed = isinstance(answer, CalibrationError) and not running
-    if running or (mode() == "auto" and not (failed and not _passes(answer))):
+    failed = isinstance(answer, CalibrationError) and not answer.passes
+    if running or (mode() == "auto" and not caution and not failed):
         st.fragment(_wait, run_every=POLL_S)(request)
         return
     if isinstance(answer, CalibrationError):
         st.caption(plain(f"No costs: {answer.message}"))
-    st.button("Measure the costs", icon=":material/speed:", on_click=calibration, args=(request, True), help=HELP)
+    elif caution:
+        st.caption(caution)
+    st.button("Measure the costs", icon=":material/speed:", on_click=_begin, args=(request,), help=HELP)
 
 
 HELP = """\
 Seconds per step and layer on this machine, for these settings: about ten seconds, kept for later. Then the
 meter tells at every drop what the partition costs."""
+
+
+def _begin(request: CalibrationRequest) -> None:
+    try:
+        calibration(request, begin=True)
+    except (OSError, MultirateError) as error:
+        st.session_state.problems.append(f"The costs cannot be measured: {error}")
 
 
 def _wait(request: CalibrationRequest) -> None:
@@ -152,11 +176,15 @@ def _wait(request: CalibrationRequest) -> None:
     if key != requests.key(request):
         return
     running = is_being_measured(request)
-    if not running and _device_in_use():
-        st.caption("The costs of this network are measured when the race has ended.")
+    if not running and mode() != "auto":
+        st.rerun()  # it has ended: the page shows what it found, or the button
+    waits_for = "" if running else _waits_for(request)
+    if waits_for:
+        st.caption(f"The costs of this network are measured when {waits_for}.")
         return
-    wanted = mode() == "auto" and time.monotonic() - since > STILL_FOR_S
-    answer = calibration(request, begin=wanted or running)
+    if not running and time.monotonic() - since > STILL_FOR_S:
+        _begin(request)
+    answer = calibration(request, begin=False)
     if answer is not None and not _passes(answer) and not is_being_measured(request):
         st.rerun()
     progress = requests.progress(request)
@@ -164,16 +192,23 @@ def _wait(request: CalibrationRequest) -> None:
     st.progress(progress.fraction if progress else 0.0, text=plain(text))
 
 
+def _waits_for(request: CalibrationRequest) -> str:
+    """Return what a measurement that begins by itself has to wait for; "" if it may begin."""
+    try:
+        with races.open_store(home.store_path()) as store:
+            if requests.in_the_way(request.device, races.devices_in_use(store)):
+                return "the race has ended"
+    except MultirateError:
+        return "the store of races can be read"
+    return "those of another one are" if another_is_measured(request) else ""
+
+
 def _passes(answer: Calibration | CalibrationError | None) -> bool:
     return isinstance(answer, CalibrationError) and answer.passes
 
 
-def _device_in_use() -> bool:
-    try:
-        with races.open_store(home.store_path()) as store:
-            return bool(races.devices_in_use(store))
-    except MultirateError:
-        return False
+NOTHING_PULLS = "No single layer sends gradients far back."
+EVERYTHING_FAST = "Nothing is slow: gradients cross every layer at every step."
 
 
 def _pull_back(found: PullBack | None, partition: Partition, tree: LayerTree) -> None:
@@ -183,7 +218,8 @@ def _pull_back(found: PullBack | None, partition: Partition, tree: LayerTree) ->
     """
     with st.container(key="pull-back-place", horizontal=True, vertical_alignment="center"):
         if found is None:
-            st.caption("No single layer sends gradients far back.")
+            everything = all(group.period == 1 for group in partition.groups)
+            st.caption(EVERYTHING_FAST if everything else NOTHING_PULLS)
             return
         st.markdown(f":material/keyboard_double_arrow_up: {plain(pull_back_text(found))}")
         label = plain(f"Move {found.module} to {found.group}")
