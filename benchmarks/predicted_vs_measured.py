@@ -81,12 +81,10 @@ def measure(quick: bool) -> Result:
         calibrations[name] = calibrate(subject, clock_of(subject.device), few, lambda *_: None, lambda: None)
         splits = list(_splits(subject.model, network, random.Random(f"{seed} {name}")))
         rows[name] = _rows(subject, calibrations[name], splits[:: 12 if quick else 1], 1 if quick else ROUNDS, name)
-    figures = [*_figures("all", "all networks", [row for each in rows.values() for row in each], targets=True)]
-    for name, found in rows.items():
-        figures += _figures(name, CASES[name].title, found, targets=False)
-        figures.append(
-            Figure(f"{name}_calibration_s", f"{CASES[name].title}: calibration", "s", [calibrations[name].took_s])
-        )
+    figures = figures_of(rows)
+    for name, calibration in calibrations.items():
+        title = f"{CASES[name].title}: calibration"
+        figures.append(Figure(f"{name}_calibration_s", title, "s", [calibration.took_s]))
     about = ABOUT.format(cuts=MOST_CUTS, scattered=SCATTERED, early=EARLY, rounds=1 if quick else ROUNDS)
     settings = {
         "seed": seed,
@@ -199,7 +197,7 @@ def _step_s(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Any) -> f
 def figures_of(rows: Mapping[str, Sequence[dict[str, Any]]]) -> list[Figure]:
     """Return the errors over all networks and of each.
 
-    What is predicted for k = 1 hardly depends on the partition, so those rows are told apart and not held against targets.
+    What is predicted for k = 1 hardly depends on the partition: those rows are told apart, without targets.
     """
     everything = [row for each in rows.values() for row in each]
     more, once = ([row for row in everything if (row["k"] > 1) is wanted] for wanted in (True, False))
