@@ -19,6 +19,7 @@ from test_runs import mark, table
 
 WIDE = {"width": 1440, "height": 1000, "device_scale_factor": 1.5}
 TALLEST_PX = 1500
+MEASURED_WITHIN_MS = 120_000
 
 
 def take_all(browser: Browser, server: Server, out: Path) -> None:
@@ -30,6 +31,7 @@ def take_all(browser: Browser, server: Server, out: Path) -> None:
         return page
 
     page = explore(open_page, server.address, **WIDE)
+    page.locator(".meter .figures b").first.wait_for(timeout=MEASURED_WITHIN_MS)  # begins by itself
     first = press_race(page)
     _wait_for_half(page, server, first)
     shoot(page, out / "explore.png")

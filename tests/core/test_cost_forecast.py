@@ -17,7 +17,6 @@ from multirate_core.cost.forecast import (
     forecast,
     from_text,
     partitioned,
-    prediction,
     run_of,
     to_text,
 )
