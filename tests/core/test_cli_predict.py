@@ -116,7 +116,7 @@ def test_the_line_has_the_documented_keys_and_the_prediction(kept: Calibration, 
     assert all(found[name].keys() >= keys for name, keys in KEYS.items())
     assert {name: found[name] for name in NUMBERS} == {name: getattr(right, name) for name in NUMBERS}
     assert found["mean_step_s"] == right.mean_step_s and found["ratio_uncertainty"] == right.uncertainty
-    assert found["peak_bytes"] == {"sgd": 50_000_000, "multirate": 50_000_000, "lean": 30_000_000}
+    assert found["peak_bytes"] == {"sgd": 50_000_000, "multirate": 52_000_000, "lean": 30_000_000}
     assert found["allreduce_bytes_per_step"] == {
         "sgd": right.sgd_allreduce_bytes,
         "multirate": right.multirate_allreduce_bytes,

@@ -21,7 +21,7 @@ from multirate_core.config import Precision, Recipe
 from multirate_core.cost import measure
 from multirate_core.cost.calibration import Calibration, OperationCost, UnitCost, from_json, to_json
 from multirate_core.cost.clocks import Clock
-from multirate_core.cost.fit import Measured, module_costs, operation_costs
+from multirate_core.cost.fit import Measured, module_costs, operation_costs, sources
 from multirate_core.cost.passes import LOSS, pass_seconds, trace
 from multirate_core.cost.predict import Partitioned, operations_s, predict
 from multirate_core.cost.subject import Subject
@@ -306,7 +306,7 @@ def test_a_calibration_survives_its_file() -> None:
     "broken",
     [
         *("", "{", "null", "7", "[]", "{}", '"calibration"', "[" * 100_000),
-        lambda raw: raw.update(version=2),
+        lambda raw: raw.update(version=raw["version"] + 1),
         lambda raw: raw.update(format="multirate-layer-tree"),
         lambda raw: raw.pop("base_s"),
         lambda raw: raw.pop("operations"),
@@ -351,3 +351,9 @@ def test_a_network_that_takes_another_way_each_time_is_refused_in_words() -> Non
     traced = trace(subject)
     with pytest.raises(ModelError, match="another one each time"):
         pass_seconds(subject, Clock(), traced)
+
+
+def test_gradients_are_passed_on_from_parameters_that_are_used_nowhere_else() -> None:
+    first = Operation("EmbeddingBackward0", "embedding", (), ("tied", "own"))
+    graph = GradientGraph((first, Operation("MmBackward0", "head", (0,), ("tied",))))
+    assert sources(graph) == ["own"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,3 +165,25 @@ def test_texts_and_precision_belong_to_the_request() -> None:
     config = RaceConfig(arms=(panel_arm(),), data=DataConfig("digits"), execution=Execution(precision="bf16"))
     shape = data_shape(config.data, model_info(config.model.name))
     assert requests.key(requests.request_of(config, shape, "cpu")) != requests.key(first_request())
+
+
+def test_costs_of_a_network_that_was_changed_since_are_not_shown() -> None:
+    known = made_up(glyph_tree())
+    keep(first_request(), replace(known, parameters=("other", *known.parameters[1:])))
+    session = open_app()
+    assert is_well(session) and "the network was changed since it was measured" in messages(session)
+    assert MEASURE not in labels(session) and board(session)["cost"]["measured"] is False
+
+
+def test_a_calibration_that_is_thrown_away_is_offered_anew(measured: None) -> None:
+    session = open_app()
+    requests.forget(first_request())
+    assert MEASURE in labels(session.run())
+
+
+def test_a_schedule_for_k_is_said_to_be_left_out(measured: None) -> None:
+    session = open_app()
+    slow = session.session_state["groups"][1]
+    session.session_state["groups"] = (session.session_state["groups"][0], replace(slow, phases=((1, 2),)))
+    session.run()
+    assert is_well(session) and "With the periods after all schedules for k." in messages(session)
