@@ -36,7 +36,8 @@ WINDOW = ViewportSize(width=1400, height=1000)
 # A page is complete when the board has rows, the race can be started, and the server has finished its run.
 # Of a page that is not ours there is only the button.
 COMPLETE = """(ours) => {
-  const row = document.querySelector('[data-testid=stBidiComponentIsolated]')?.shadowRoot?.querySelector('.row');
+  const row = [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
+    .some((each) => each.shadowRoot?.querySelector('.row'));
   const race = [...document.querySelectorAll('button')].find((button) => button.textContent.endsWith('Race'));
   const app = document.querySelector('[data-testid=stApp]');
   return Boolean((row || !ours) && race && !race.disabled && app?.dataset.testScriptState === 'notRunning');

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page
 
 WITHIN_S = 30.0
+METER_WITHIN_S = 3.0
 LOOK_EVERY_MS = 50.0  # from outside; the time itself is taken inside the page
 
 # Python writes the partition into the address bar, at the end of its run, and into the code to take away. Both have
@@ -16,7 +17,7 @@ _SCRIPT = """() => {
   const address = () => new URLSearchParams(location.search).get('p');
   const code = () => [...document.querySelectorAll('[data-testid=stCode]')].map((each) => each.textContent).join();
   const meter = () => [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
-    .map((each) => each.shadowRoot?.querySelector('.figures')?.textContent ?? '').join();
+    .map((each) => each.shadowRoot?.querySelector('.meter')?.innerHTML ?? '').join();
   const watch = { reaction: null, meter: null };
   watch.arm = (event) => {
     watch.reaction = watch.meter = null;
@@ -58,16 +59,26 @@ def reaction_ms(page: Page, act: Callable[[], None], event: str = "pointerup") -
     return _wait_for(page, "reaction")
 
 
-def meter_ms(page: Page) -> float:
-    """Return the milliseconds from the last start of the clock until the cost meter showed other figures."""
-    return _wait_for(page, "meter")
+def meter_ms(page: Page) -> float | None:
+    """Return the milliseconds from the last start of the clock until the cost meter showed something else.
+
+    None if it never did: a layer that costs next to nothing changes no figure.
+    """
+    return _seen(page, "meter", METER_WITHIN_S)
 
 
 def _wait_for(page: Page, what: str) -> float:
-    end = time.monotonic() + WITHIN_S
+    found = _seen(page, what, WITHIN_S)
+    if found is None:
+        raise RuntimeError(f"the page showed no change within {WITHIN_S:.0f} s")
+    return found
+
+
+def _seen(page: Page, what: str, within_s: float) -> float | None:
+    end = time.monotonic() + within_s
     while time.monotonic() < end:
         found = page.evaluate("(what) => window.benchmarkWatch[what]", what)
         if found is not None:
             return float(found)
         page.wait_for_timeout(LOOK_EVERY_MS)
-    raise RuntimeError(f"the page showed no change within {WITHIN_S:.0f} s")
+    return None

@@ -177,8 +177,12 @@ def operations_s(operations: Sequence[OperationCost], due: Collection[int]) -> f
     needed: list[bool] = []
     total = 0.0
     for operation in operations:
-        through = any(needed[place] for place in operation.inputs)
-        units = [unit for unit in operation.units if unit.unit in due]
+        through = False
+        for place in operation.inputs:  # `any` would take most of the time of a prediction
+            if needed[place]:
+                through = True
+                break
+        units = [unit for unit in operation.units if unit.unit in due] if operation.units else ()
         runs = through or bool(units)
         needed.append(runs)
         if runs:
