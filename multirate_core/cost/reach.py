@@ -54,8 +54,7 @@ def reach_of(tree: LayerTree, due: Collection[str]) -> Reach | None:
     graph = tree.gradients
     if graph is None:
         return None
-    leaves = {node.path for node in tree.nodes() if not node.children}
-    through = {each.module for each in graph.operations} & leaves
+    through = tree.layers.intersection(each.module for each in graph.operations)
     reached = graph.reached(due)
     return Reach(reached[0] if reached else None, len(through.intersection(reached)), len(through))
 
@@ -70,6 +69,8 @@ def pull_back(tree: LayerTree, partition: Partitioned, calibration: Calibration 
     slow = max(partition.periods, key=partition.periods.__getitem__, default="")
     reach = reach_of(tree, due)
     if tree.gradients is None or reach is None or partition.periods.get(slow, 1) == 1:
+        return None
+    if not _crosses_slow_layers(tree, due, ()):
         return None
     before = None if calibration is None else predict(calibration, partition).mean_step_s
     for name, moved in _around_the_earliest(tree.gradients, due):
@@ -97,8 +98,7 @@ def _crosses_slow_layers(tree: LayerTree, due: Collection[str], rest: Collection
     """Tell whether layers with nothing fast in them are passed with all of `due` that are not with `rest`."""
     assert tree.gradients is not None
     more = set(tree.gradients.reached(due)) - set(tree.gradients.reached(rest))
-    owned = {node.path: {parameter.name for parameter in node.parameters} for node in tree.nodes() if node.parameters}
-    return any(owned[path].isdisjoint(due) for path in more & owned.keys())
+    return any(tree.owned[path].isdisjoint(due) for path in more & tree.owned.keys())
 
 
 def _around_the_earliest(graph: GradientGraph, due: Collection[str]) -> Iterator[tuple[str, tuple[str, ...]]]:

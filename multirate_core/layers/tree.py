@@ -131,6 +131,16 @@ class LayerTree:
         return tuple(parameter for node in self.nodes() for parameter in node.parameters)
 
     @cached_property
+    def layers(self) -> frozenset[str]:
+        """Paths of the modules without modules of their own."""
+        return frozenset(node.path for node in self.nodes() if not node.children)
+
+    @cached_property
+    def owned(self) -> dict[str, frozenset[str]]:
+        """Names of the parameters that a module itself owns, by its path; modules without any are left out."""
+        return {node.path: frozenset(each.name for each in node.parameters) for node in self.nodes() if node.parameters}
+
+    @cached_property
     def fingerprint(self) -> str:
         """8 hex digits over the parameter names in order: equal trees may differ in shapes, as with another head."""
         return _digest([parameter.name for parameter in self._parameters])[:8]
