@@ -3,7 +3,7 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8501
 BIN := .venv/bin
-# Two processes: one drives the browser, which mostly waits, while the other runs the rest.
+# Two processes, by file: in the full set one drives the browser, which mostly waits, while the other runs the rest.
 TWO := --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 .PHONY: app test test-all test-quick lint bench clean
@@ -18,7 +18,7 @@ test-all: .venv/.dev
 	$(BIN)/python -m pytest $(TWO) -rs
 
 test-quick: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow and not gpu and not network and not browser" -rs
+	$(BIN)/python -m pytest $(TWO) --ignore tests/browser -m "not slow and not gpu and not network and not browser" -rs
 
 lint: .venv/.dev
 	$(BIN)/python -m ruff check .

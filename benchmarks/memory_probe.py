@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.networks import NETWORKS, Network
+from multirate_core.cost.peaks import peak_bytes
 from multirate_core.lean import make_lean
 from multirate_core.machine import default_threads
 from multirate_core.optim import MultirateSGD
@@ -107,16 +106,21 @@ def _resident() -> dict[str, int]:
 
 def tensor_bytes(probe: Probe) -> dict[str, float]:
     """Return MiB saved by autograd in the second full step, and the peak of all live tensors, parameters included."""
-    with _watch_tensors() as peak:
+    counted: dict[int, int] = {}
+
+    def train() -> None:
         model, optimizer, batch = build(probe)
         step(model, optimizer, batch)
         start_cycle(optimizer)
         optimizer.zero_grad()
         with _watch_saved(model) as saved:
             loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        counted.update(saved)
         loss.backward()
         optimizer.step()
-    return {"saved_mib": sum(saved.values()) / MIB, "tensors_mib": peak[0] / MIB}
+
+    peak = peak_bytes(DEVICE, train) or 0
+    return {"saved_mib": sum(counted.values()) / MIB, "tensors_mib": peak / MIB}
 
 
 @contextmanager
@@ -133,26 +137,6 @@ def _watch_saved(model: nn.Module) -> Iterator[dict[int, int]]:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield saved
-
-
-@contextmanager
-def _watch_tensors() -> Iterator[list[int]]:
-    """Yield a list that holds at the end the peak of the bytes in tensors that were made inside."""
-    peak: list[int] = []
-    if DEVICE.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        yield peak
-        peak.append(torch.cuda.max_memory_allocated())
-        return
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        yield peak
-    events: Any = profiler.profiler.kineto_results.events()  # every allocation (+) and release (−) of torch's allocator
-    changes = sorted((each.start_ns(), each.nbytes()) for each in events if each.name() == "[memory]")
-    live = highest = 0
-    for _, change in changes:
-        live += change
-        highest = max(highest, live)
-    peak.append(highest)
 
 
 def main() -> int:

@@ -47,7 +47,6 @@ def made_up(tree: LayerTree, notes: tuple[str, ...] = ()) -> Calibration:
         slope=1.0,
         updates=Updates(NOTHING, NOTHING, NOTHING),
         sgd_step_s=BASE_S + operations_s(operations, range(len(names))),
-        passes=1,
         recompute_s=0.004,
         transfer_s=0.0,
         spread=0.02,

@@ -79,45 +79,35 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _compare(commands: argparse._SubParsersAction[OneLineParser]) -> None:
-    parser = commands.add_parser(
-        "compare",
-        help="race multirate against SGD",
-        epilog=COMPARE_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    _add_model_and_data(parser)
-    _add_partition(parser)
-    _add_training(parser)
-    _add_computing(parser)
+    parser = _of_a_race(commands, "compare", "race multirate against SGD", COMPARE_EPILOG)
     run = parser.add_argument_group("running")
     run.add_argument("--evaluations", type=int, metavar="N", help="how often an arm is tested; default 20")
     run.add_argument("--metric", metavar="NAME", help=f"what the race is judged by: {', '.join(METRICS)}")
-    run.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
-    run.add_argument("--threads", type=int, metavar="N", help="CPU threads of the worker; default: cores - 1")
     run.add_argument("--inline", action="store_true", help="train in this process instead of a worker")
     run.add_argument("--background", action="store_true", help="submit the race, print its id and leave")
     run.add_argument("--json", action="store_true", help="print the result as one line of JSON")
 
 
 def _predict(commands: argparse._SubParsersAction[OneLineParser]) -> None:
-    parser = commands.add_parser(
-        "predict",
-        help="tell what a partition will cost, without racing it",
-        epilog=PREDICT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    about = "tell what a partition will cost, without racing it"
+    parser = _of_a_race(commands, "predict", about, PREDICT_EPILOG)
+    parser.set_defaults(evaluations=None, metric=None)
+    run = parser.add_argument_group("measuring")
+    run.add_argument("--recalibrate", action="store_true", help="measure again, whatever is kept")
+    run.add_argument("--json", action="store_true", help="print the prediction as one line of JSON")
+
+
+def _of_a_race(
+    commands: argparse._SubParsersAction[OneLineParser], name: str, about: str, epilog: str
+) -> OneLineParser:
+    """Add a command that describes a race: network, data, partition, training and computing."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = commands.add_parser(name, help=about, epilog=epilog, formatter_class=formatter, allow_abbrev=False)
     _add_model_and_data(parser)
     _add_partition(parser)
     _add_training(parser)
     _add_computing(parser)
-    parser.set_defaults(evaluations=None, metric=None)
-    run = parser.add_argument_group("measuring")
-    run.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
-    run.add_argument("--threads", type=int, metavar="N", help="CPU threads; default: cores - 1, as a race takes")
-    run.add_argument("--recalibrate", action="store_true", help="measure again, whatever is kept")
-    run.add_argument("--json", action="store_true", help="print the prediction as one line of JSON")
+    return parser
 
 
 def _add_model_and_data(parser: argparse.ArgumentParser) -> None:
@@ -188,6 +178,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def _add_computing(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("computing, the same for every arm")
+    group.add_argument("--device", metavar="NAME", help="auto, cpu, mps, cuda or cuda:N; default auto")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of the worker; default: cores - 1")
     group.add_argument("--precision", metavar="WHICH", help="float32 (default), or bf16: autocast, float32 parameters")
     group.add_argument("--channels-last", action="store_true", help="channels innermost in memory")
     group.add_argument("--compile", action="store_true", help="torch.compile; compiling is no training time")

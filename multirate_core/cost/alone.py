@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,25 +20,16 @@ from multirate_core.cost.clocks import Clock
 from multirate_core.cost.passes import TracedPass, same_nodes
 from multirate_core.cost.subject import Subject
 from multirate_core.layers.gradient_graph import VIEWS, Operation
+from multirate_core.layers.trace_gradients import walk
 
 REPEATS = 3
 
 
-@dataclass(frozen=True)
-class AloneShares:
-    """Shares of the seconds of an operation's whole backward pass.
-
-    Args:
-        together: of the gradients of all its parameters, without those of its inputs.
-        single: of the gradient of each, in the order of `Operation.parameters`, scaled so that they add up to
-            `together`.
-    """
-
-    together: float
-    single: tuple[float, ...]
+# Per parameter, the share of the seconds of the operation's whole backward pass; they add up to that of all together.
+Shares = tuple[float, ...]
 
 
-def alone_shares(subject: Subject, clock: Clock, traced: TracedPass) -> list[AloneShares | None]:
+def alone_shares(subject: Subject, clock: Clock, traced: TracedPass) -> list[Shares | None]:
     """Return the shares of every operation; None where it has no parameters, or cannot be run by itself."""
     with subject.all_due():
         loss = subject.loss()
@@ -48,8 +38,8 @@ def alone_shares(subject: Subject, clock: Clock, traced: TracedPass) -> list[Alo
             if place is not None:
                 nodes[place] = behind
         uses = _uses(traced.graph.operations)
-        known: dict[Hashable, AloneShares | None] = {}
-        found: list[AloneShares | None] = []
+        known: dict[Hashable, Shares | None] = {}
+        found: list[Shares | None] = []
         for place, operation in enumerate(traced.graph.operations):
             node, gradient = nodes[place], traced.gradients[place]
             lone = all(uses[name] == 1 and name in subject.trainable for name in operation.parameters)
@@ -82,10 +72,10 @@ def _kind(subject: Subject, operation: Operation, gradient: Tensor) -> Hashable:
     return operation.kind, tuple(gradient.shape), gradient.stride(), gradient.dtype, shapes, bool(operation.inputs)
 
 
-def _measure(subject: Subject, clock: Clock, operation: Operation, node: Node, gradient: Tensor) -> AloneShares | None:
+def _measure(subject: Subject, clock: Clock, operation: Operation, node: Node, gradient: Tensor) -> Shares | None:
     """Run one operation's backward pass with everything, with its parameters, and with each of them."""
     if not operation.inputs and len(operation.parameters) == 1:
-        return AloneShares(1.0, (1.0,))
+        return (1.0,)
     edges = [GradientEdge(child, number) for child, number in node.next_functions if child is not None]
     weights = _edges_of_parameters(subject, node, operation)
     if len(weights) != len(operation.parameters) or _one_behind_another([edge.node for edge in edges]):
@@ -99,22 +89,14 @@ def _measure(subject: Subject, clock: Clock, operation: Operation, node: Node, g
         return None
     share = min(1.0, together / whole) if whole > 0 else 1.0
     parts = single or [1.0]
-    return AloneShares(share, tuple(share * part / (sum(parts) or 1.0) for part in parts))
+    return tuple(share * part / (sum(parts) or 1.0) for part in parts)
 
 
 def _one_behind_another(inputs: Sequence[Node]) -> bool:
     """Tell whether asking for all these gradients would run more than one backward pass: there is a way between two."""
     wanted = set(inputs)
-    for start in wanted:
-        seen, stack = {start}, [child for child, _ in start.next_functions if child is not None]
-        while stack:
-            node = stack.pop()
-            if node in wanted and node is not start:
-                return True
-            if node not in seen:
-                seen.add(node)
-                stack.extend(child for child, _ in node.next_functions if child is not None)
-    return False
+    behind = (walk(child for child, _ in node.next_functions if child is not None) for node in wanted)
+    return any(not wanted.isdisjoint(nodes) for nodes in behind)
 
 
 def _edges_of_parameters(subject: Subject, node: Node, operation: Operation) -> list[GradientEdge]:

@@ -114,7 +114,7 @@ def _texts(request: CalibrationRequest, device: torch.device) -> tuple[Inputs, T
     assert request.data is not None
     tokenizer = tokenizer_of(ModelConfig(request.tree.model, source=request.tree.source))
     split = data_registry.load_texts(
-        replace(request.data, download=False),
+        request.data,
         seed=request.seed,
         max_tokens=request.tree.input_shape[0],
         tokenizer=tokenizer,
@@ -123,7 +123,7 @@ def _texts(request: CalibrationRequest, device: torch.device) -> tuple[Inputs, T
     texts = Texts(split.train_tokens, split.train_labels, split.pad_id, device)
     size = request.recipe.batch_size
     if len(texts) < size:  # a race's batches are all there is then; the meter's is a whole one
-        return texts.batch(torch.arange(size) % len(texts))
+        return texts.batch(texts.place_rows(torch.arange(size) % len(texts)))
     order = TrainingOrder(texts, size, request.seed, drop_single=False)
     batches = [batch for batch in order.take(min(BATCHES_SEEN, order.steps_per_epoch)) if len(batch[1]) == size]
     lengths = [shape_of(inputs)[1] for inputs, _ in batches]

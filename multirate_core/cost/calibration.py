@@ -7,7 +7,7 @@ Seconds of a step are put together from the operations of the gradient graph (`l
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -94,6 +94,14 @@ class Updates:
     fresh: UpdateCost
     drift: UpdateCost
 
+    def plain_s(self, numbers: Sequence[int]) -> float:
+        """Return the seconds of the plain optimiser on tensors of so many numbers."""
+        return self.plain.seconds(len(numbers), sum(numbers))
+
+    def multirate_s(self, due: Sequence[int], resting: Sequence[int]) -> float:
+        """Return the seconds of the multirate optimiser: on tensors that are due, and on those that drift meanwhile."""
+        return self.fresh.seconds(len(due), sum(due)) + self.drift.seconds(len(resting), sum(resting))
+
 
 @dataclass(frozen=True)
 class Peaks:
@@ -124,7 +132,6 @@ class Calibration:
         slope: the operations' seconds are multiplied by it: what whole steps took over what their parts add up to.
         updates: of the optimisers.
         sgd_step_s: median seconds of a step of the plain optimiser.
-        passes: how often a step's batch goes through the network (gradient accumulation).
         recompute_s: seconds that lean memory's second forward pass adds to a step with slow gradients.
         transfer_s: seconds to bring a batch to the device; no part of a step.
         spread: relative half-width within which half of the rounds' ratios lay.
@@ -142,7 +149,6 @@ class Calibration:
     slope: float
     updates: Updates
     sgd_step_s: float
-    passes: int
     recompute_s: float
     transfer_s: float
     spread: float

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from multirate_core.arms import ArmOptimizer, make_optimizer
-from multirate_core.config import ArmConfig, GroupSpec, PartitionSpec, Rule
+from multirate_core.arms import ArmOptimizer
 from multirate_core.cost.alone import alone_shares
 from multirate_core.cost.calibration import Calibration, Peaks, Updates
 from multirate_core.cost.clocks import Clock
@@ -24,12 +23,11 @@ from multirate_core.cost.passes import LOSS, TracedPass, bare_forward_seconds, p
 from multirate_core.cost.peaks import peak_bytes
 from multirate_core.cost.predict import operations_s
 from multirate_core.cost.subject import Subject
-from multirate_core.cost.updates import NEVER, TINY_LR, measure_updates
+from multirate_core.cost.updates import measure_updates, multirate_arm, plain_arm
 from multirate_core.errors import ConfigError
 from multirate_core.lean import make_lean
 from multirate_core.lean.blocks import Block, find_blocks
 from multirate_core.optim import MultirateOptimizer
-from multirate_core.partition import Partition
 from multirate_core.training.lane import train_step
 from multirate_core.training.timers import slice_timer
 
@@ -71,7 +69,7 @@ def measure(subject: Subject, clock: Clock, few: Sequence[str], say: Say, go_on:
     rounds = _all_rounds(subject, clock, traced, steps, say, go_on)
     say("measuring single operations", 0.75)
     go_on()
-    shares = [None if each is None else each.single for each in alone_shares(subject, clock, traced)]
+    shares = alone_shares(subject, clock, traced)
     say("measuring the optimisers", 0.85)
     go_on()
     steps.release()
@@ -131,12 +129,8 @@ class _Steps:
 
     def __init__(self, subject: Subject, few: Sequence[str]) -> None:
         self._subject = subject
-        recipe = replace(subject.recipe, lr=TINY_LR)
-        groups = (GroupSpec("fast", 1), GroupSpec("slow", NEVER))
-        partition = Partition(groups, {name: "fast" if name in few else "slow" for name in subject.trainable})
-        arm = ArmConfig("multirate", "multirate", PartitionSpec(groups, (Rule("*", "slow"),)))
-        self._sgd = make_optimizer(ArmConfig("sgd", "sgd"), subject.model, None, recipe)
-        self._few = make_optimizer(arm, subject.model, partition, recipe)
+        self._sgd = plain_arm(subject)
+        self._few = multirate_arm(subject, {name: name in few for name in subject.trainable})
         self.full(lean=False)  # every group gets a gradient once, so that it drifts from now on
 
     @property
@@ -216,11 +210,8 @@ def _calibration(
     everything = set(range(len(names)))
     chosen = {place for place, name in enumerate(names) if name in few}
     parts = tuple(passes * operations_s(operations, due) for due in (everything, chosen))
-    size = dict(zip(names, numbers, strict=True))
-    moved = sum(size[name] for name in few)
-    few_update = updates.fresh.seconds(len(few), moved)
-    few_update += updates.drift.seconds(len(names) - len(few), sum(numbers) - moved)
-    updates_s = updates.plain.seconds(len(names), sum(numbers)), few_update
+    sizes = [[count for place, count in enumerate(numbers) if (place in chosen) is due] for due in (True, False)]
+    updates_s = updates.plain_s(numbers), updates.multirate_s(*sizes)
     wholes = sgd, sgd * statistics.median(ratios)
     steps = tuple(max(whole - update, LEAST_PASS * whole) for whole, update in zip(wholes, updates_s, strict=True))
     offset, slope = correction((bare + parts[0], bare + parts[1]), (steps[0], steps[1]), least)
@@ -235,7 +226,6 @@ def _calibration(
         slope=slope * passes,
         updates=updates,
         sgd_step_s=sgd,
-        passes=passes,
         recompute_s=slope * passes * _seconds_inside(subject.model, blocks, measured.kept_s),
         transfer_s=0.0,
         spread=_half_width(ratios),

@@ -2,7 +2,7 @@
 
 A step's seconds are those of its forward pass and loss, of every operation whose backward pass runs, and of the
 optimiser. Which operations run, and whether they compute the gradients of their inputs, of their parameters or both,
-follows from the parameters that are due (METHOD.md, section 3, with real times in place of F, B_F and B_S).
+follows from the parameters that are due (docs/method.md, with real times in place of F, B_F and B_S).
 """
 
 from __future__ import annotations
@@ -133,31 +133,32 @@ def step_s(
     names, slow = partition.due(due), partition.due(partition.periods.keys() - partition.fast_groups)
     # Lean memory computes again where slow gradients are due; where nothing is slow, every step is a full one.
     again = calibration.recompute_s if lean and (not slow or not set(slow).isdisjoint(names)) else 0.0
-    tensors, numbers = len(calibration.parameters), sum(calibration.numbers)
-    fresh = _numbers_in(calibration, names)
-    updates = calibration.updates
-    update = updates.fresh.seconds(len(names), fresh)
-    if partition.drift:
-        update += updates.drift.seconds(tensors - len(names), numbers - fresh)
+    fresh, others = _numbers_of(calibration, names)
+    update = calibration.updates.multirate_s(fresh, others if partition.drift else ())
     return filled * (pass_s(calibration, names) + again) + update
 
 
 def _frozen_step_s(calibration: Calibration, partition: Partitioned, filled: float) -> float:
     """Return the seconds of a step of torch's own optimiser on the fast groups."""
     names = partition.due(partition.fast_groups)
-    update = calibration.updates.plain.seconds(len(names), _numbers_in(calibration, names))
+    update = calibration.updates.plain_s(_numbers_of(calibration, names)[0])
     return filled * pass_s(calibration, names) + update
 
 
 def _sgd_step_s(calibration: Calibration, filled: float) -> float:
     """Return the measured seconds of a plain step, for a batch that is filled so far."""
-    update = calibration.updates.plain.seconds(len(calibration.parameters), sum(calibration.numbers))
+    update = calibration.updates.plain_s(calibration.numbers)
     return filled * (calibration.sgd_step_s - update) + update
 
 
-def _numbers_in(calibration: Calibration, names: Collection[str]) -> int:
+def _numbers_of(calibration: Calibration, names: Collection[str]) -> tuple[list[int], list[int]]:
+    """Return how many numbers each of these parameters has, and each of the others."""
     chosen = set(names)
-    return sum(n for name, n in zip(calibration.parameters, calibration.numbers, strict=True) if name in chosen)
+    due: list[int] = []
+    others: list[int] = []
+    for name, count in zip(calibration.parameters, calibration.numbers, strict=True):
+        (due if name in chosen else others).append(count)
+    return due, others
 
 
 def pass_s(calibration: Calibration, due: Collection[str]) -> float:

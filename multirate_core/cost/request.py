@@ -61,7 +61,7 @@ class CalibrationError:
     message: str
 
     @property
-    def passes(self) -> bool:
+    def will_pass(self) -> bool:
         """Whether the same can be measured later: a race was in the way."""
         return self.message.startswith(RACE_HOLDS)
 

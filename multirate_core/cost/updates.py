@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from multirate_core.arms import make_optimizer
+from multirate_core.arms import ArmOptimizer, make_optimizer
 from multirate_core.config import ArmConfig, GroupSpec, PartitionSpec, Rule
 from multirate_core.cost.calibration import UpdateCost, Updates
 from multirate_core.cost.clocks import Clock
@@ -58,7 +58,8 @@ def _seconds(subject: Subject, clock: Clock, part: Weights, kind: str) -> float:
     smallest = min(part, key=lambda name: part[name].numel())
     drifting = {name for name in part if kind == "drift" and name != smallest}
     with _training_only(subject, part):
-        optimizer = _optimizer(subject, part, kind, drifting)
+        is_fast = {name: name not in drifting for name in part}
+        optimizer = (plain_arm(subject) if kind == "plain" else multirate_arm(subject, is_fast)).optimizer
         gradients = {name: torch.full_like(part[name], 1e-6) for name in part}
         times: list[float] = []
         for number in range(REPEATS + 2):
@@ -76,15 +77,17 @@ def _seconds(subject: Subject, clock: Clock, part: Weights, kind: str) -> float:
     return statistics.median(times[2:])
 
 
-def _optimizer(subject: Subject, part: Weights, kind: str, drifting: set[str]) -> torch.optim.Optimizer:
-    """Return the optimiser that a race would make, for these parameters."""
-    recipe = replace(subject.recipe, lr=TINY_LR)
-    if kind == "plain":
-        return make_optimizer(ArmConfig("sgd", "sgd"), subject.model, None, recipe).optimizer
+def plain_arm(subject: Subject) -> ArmOptimizer:
+    """Return the plain optimiser that a race would make for the parameters that train."""
+    return make_optimizer(ArmConfig("sgd", "sgd"), subject.model, None, replace(subject.recipe, lr=TINY_LR))
+
+
+def multirate_arm(subject: Subject, is_fast: Mapping[str, bool]) -> ArmOptimizer:
+    """Return the multirate optimiser that a race would make; what is not fast gets one gradient and then none."""
     groups = (GroupSpec("fast", 1), GroupSpec("slow", NEVER))
-    partition = Partition(groups, {name: "slow" if name in drifting else "fast" for name in part})
+    partition = Partition(groups, {name: "fast" if fast else "slow" for name, fast in is_fast.items()})
     arm = ArmConfig("multirate", "multirate", PartitionSpec(groups, (Rule("*", "slow"),)))
-    return make_optimizer(arm, subject.model, partition, recipe).optimizer
+    return make_optimizer(arm, subject.model, partition, replace(subject.recipe, lr=TINY_LR))
 
 
 def _update(subject: Subject, optimizer: torch.optim.Optimizer) -> None:

@@ -12,16 +12,18 @@ module's code does without calling another module is its own: attention applies 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from multirate_core.layers.call_paths import CallPaths
+
+T = TypeVar("T")
 
 # What foreign forward code raises when it cannot run on a dry input.
 FORWARD_ERRORS = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError, ArithmeticError)
@@ -109,6 +111,23 @@ class _Recorder:
         if path is not None:
             self.flops[path] = self.flops.get(path, 0) + total - self._counted
         self._counted = total
+
+
+def first_that_runs(input_shape: tuple[int, ...], attempt: Callable[[str, torch.dtype], T]) -> T | None:
+    """Return the result of the first attempt that a network's forward pass stands; None if it stands none.
+
+    Args:
+        input_shape: of one image, (C, H, W), or of one text, (L,): a row of numbers is mostly a text.
+        attempt: runs the network on inputs of a dtype on a device, "meta" or "cpu".
+    """
+    texts_first = len(input_shape) == 1
+    for device in ("meta", "cpu"):
+        for dtype in (torch.int64, torch.float32) if texts_first else (torch.float32, torch.int64):
+            try:
+                return attempt(device, dtype)
+            except FORWARD_ERRORS:
+                continue
+    return None
 
 
 def copy_on(device: str, model: nn.Module, requires_grad: bool = False) -> nn.Module:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
-from multirate_core.layers.dry_run import FORWARD_ERRORS, copy_on
+from multirate_core.layers.dry_run import copy_on, first_that_runs
 from multirate_core.layers.tree import SavedBytes
 from multirate_core.lean.blocks import Block, find_blocks
 
@@ -30,17 +30,13 @@ def count_saved(model: nn.Module, input_shape: tuple[int, ...]) -> SavedBytes | 
         model: on any device; it is not changed.
         input_shape: of one image, (C, H, W), or of one text, (L,); without the batch.
     """
-    texts_first = len(input_shape) == 1  # a row of numbers is mostly a text
-    dtypes = (torch.int64, torch.float32) if texts_first else (torch.float32, torch.int64)
-    for device in ("meta", "cpu"):
-        for dtype in dtypes:
-            try:
-                (plain, lean), (more, more_lean) = (_saved(model, (b, *input_shape), dtype, device) for b in BATCHES)
-            except FORWARD_ERRORS:
-                continue
-            each, each_lean = more - plain, more_lean - lean
-            return SavedBytes(plain - BATCHES[0] * each, each, lean - BATCHES[0] * each_lean, each_lean)
-    return None
+
+    def count(device: str, dtype: torch.dtype) -> SavedBytes:
+        (plain, lean), (more, more_lean) = (_saved(model, (b, *input_shape), dtype, device) for b in BATCHES)
+        each, each_lean = more - plain, more_lean - lean
+        return SavedBytes(plain - BATCHES[0] * each, each, lean - BATCHES[0] * each_lean, each_lean)
+
+    return first_that_runs(input_shape, count)
 
 
 def _saved(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: str) -> tuple[int, int]:

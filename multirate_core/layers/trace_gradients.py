@@ -8,7 +8,7 @@ call belongs to the caller, what is new behind its outputs to the called module.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from multirate_core.layers.call_paths import CallPaths
-from multirate_core.layers.dry_run import FORWARD_ERRORS, copy_on
+from multirate_core.layers.dry_run import copy_on, first_that_runs
 from multirate_core.layers.gradient_graph import ALWAYS, VIEWS, GradientGraph, Operation
 
 BATCH = 2  # not 1: a norm in train mode may insist on two values
@@ -30,18 +30,14 @@ def trace_gradients(model: nn.Module, input_shape: tuple[int, ...]) -> GradientG
         model: on any device; it is not changed.
         input_shape: of one image, (C, H, W), or of one text, (L,); without the batch.
     """
-    texts_first = len(input_shape) == 1  # a row of numbers is mostly a text
-    dtypes = (torch.int64, torch.float32) if texts_first else (torch.float32, torch.int64)
-    for device in ("meta", "cpu"):
-        for dtype in dtypes:
-            try:
-                network = copy_on(device, model, requires_grad=True).train()
-                tracer = Tracer(network)
-                tracer.finish(network(torch.zeros((BATCH, *input_shape), dtype=dtype, device=device)))
-                return tracer.graph()
-            except FORWARD_ERRORS:
-                continue
-    return None
+
+    def trace(device: str, dtype: torch.dtype) -> GradientGraph:
+        network = copy_on(device, model, requires_grad=True).train()
+        tracer = Tracer(network)
+        tracer.finish(network(torch.zeros((BATCH, *input_shape), dtype=dtype, device=device)))
+        return tracer.graph()
+
+    return first_that_runs(input_shape, trace)
 
 
 class Tracer:
@@ -135,8 +131,12 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
 
 def nodes_behind(values: Any) -> list[Node]:
     """Return every autograd node behind tensors, always in the same order for the same network."""
-    stack = [tensor.grad_fn for tensor in tensors_in(values) if tensor.grad_fn is not None]
-    found: dict[Node, None] = {}
+    return walk(tensor.grad_fn for tensor in tensors_in(values) if tensor.grad_fn is not None)
+
+
+def walk(nodes: Iterable[Node]) -> list[Node]:
+    """Return these autograd nodes and every one behind them."""
+    stack, found = list(nodes), dict[Node, None]()
     while stack:
         node = stack.pop()
         if node not in found:

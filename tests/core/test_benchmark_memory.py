@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.memory import Case, _cycle_times, _figures
-from benchmarks.memory_probe import Probe, _watch_saved, _watch_tensors, build, start_cycle, step
+from benchmarks.memory_probe import MIB, Probe, build, tensor_bytes
 
 SMALL = Probe("resnet18", 32, 2, "lean")
 
@@ -47,16 +47,10 @@ def test_a_case_with_a_known_bound_tells_its_peak_without_a_target() -> None:
 
 def counted(variant: str) -> tuple[int, float]:
     """Bytes saved in a full step, and the peak of live tensors in multiples of the parameters."""
-    with _watch_tensors() as peak:
-        model, optimizer, batch = build(Probe("resnet18", 32, 2, variant))
-        step(model, optimizer, batch)
-        start_cycle(optimizer)
-        optimizer.zero_grad()
-        with _watch_saved(model) as saved:
-            loss = model(batch[0]).sum()
-        loss.backward()
+    probe = Probe("resnet18", 32, 2, variant)
+    found, (model, _, _) = tensor_bytes(probe), build(probe)
     parameters = sum(weight.untyped_storage().nbytes() for weight in model.parameters())
-    return sum(saved.values()), peak[0] / parameters
+    return round(found["saved_mib"] * MIB), found["tensors_mib"] * MIB / parameters
 
 
 @pytest.mark.slow

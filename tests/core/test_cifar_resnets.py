@@ -29,6 +29,8 @@ from multirate_core.training.batches import Images
 from multirate_core.training.evaluation import evaluate
 from multirate_core.training.forward import Forward
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 NAMES = tuple(cifar_resnets.BLOCKS)
 FILES = {
     "resnet20": "resnet20-12fca82f.th",

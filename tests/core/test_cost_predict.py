@@ -56,7 +56,6 @@ def known(**changes: Any) -> Calibration:
         slope=2.0,
         updates=UPDATES,
         sgd_step_s=100.0,
-        passes=1,
         recompute_s=8.0,
         transfer_s=0.0,
         spread=0.02,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from plot_races import config, partition
+from race_rows import ended, forecast, lane, parsed, row
 
 from multirate_core.config import (
     ArmConfig,
@@ -26,15 +23,11 @@ from multirate_core.config import (
     Recipe,
     Rule,
 )
-from multirate_core.config_json import from_json
-from multirate_core.events import OUTCOMES, Evaluated
-from multirate_core.store import LaneRow, RaceRow
+from multirate_core.events import OUTCOMES
 from multirate_core.store.rows import State
 from pages.components.race.words import (
-    CURVE_COLUMNS,
     arms_text,
     budget_text,
-    curves_csv,
     difference,
     fast_text,
     recipe_text,
@@ -45,29 +38,6 @@ from pages.components.race.words import (
 )
 
 FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("http://x","y")')
-
-
-def row(**changes: Any) -> RaceRow:
-    """A race that runs, unless told otherwise."""
-    values: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(RaceRow))
-    values |= {"id": "abcdefghij", "created_at": 1_000_000.0, "config": config(), "state": "running", "device": "cpu"}
-    values |= {"candidates": ("cpu",), "message": "", "traceback": "", "phase": "", "fraction": 0.5, "environment": {}}
-    return RaceRow(**{**values, **changes})
-
-
-def lane(number: int, arm: str, seed: int = 0, **changes: Any) -> dict[str, Any]:
-    """A lane as the summary of an ended race holds it."""
-    done = {"steps": 100, "epochs": 2.0, "train_seconds": 8.0, "outcome": "finished", "message": "", "evaluations": 3}
-    tested = {"final_accuracy": 0.9, "final_loss": 0.3, "best_accuracy": 0.91}
-    return {"lane": number, "seed": seed, "arm": arm, **done, **tested, **changes}
-
-
-def ended(*lanes: dict[str, Any], outcome: str = "finished", **changes: Any) -> RaceRow:
-    return row(state="ended", outcome=outcome, summary={"lanes": list(lanes)}, **changes)
-
-
-def parsed(text: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 # What is said
@@ -271,13 +241,6 @@ def test_an_arm_is_known_by_its_kind_and_not_by_its_name() -> None:
     assert (shown["Plain accuracy"], shown["Multirate accuracy"]) == (0.5, 0.9)
 
 
-def forecast(sgd: float = 1.0, multirate: float = 0.48) -> dict[str, str]:
-    """The environment of a race with a prediction."""
-    ratios = {"sgd": sgd, "multirate": multirate}
-    text = {arm: {"step_s": 0.01 * ratio, "ratio": ratio, "uncertainty": 0.02} for arm, ratio in ratios.items()}
-    return {"forecast": json.dumps(text)}
-
-
 def test_the_predicted_ratio_stands_beside_the_measured_one_with_its_error() -> None:
     lanes = [lane(0, "sgd", train_seconds=8.0), lane(1, "multirate", train_seconds=4.0)]
     shown = table_row(ended(*lanes, environment=forecast()))
@@ -304,59 +267,3 @@ def test_a_race_of_sgd_alone_has_no_multirate_prediction() -> None:
     environment = {"forecast": json.dumps({"sgd": {"step_s": 0.01, "ratio": 1.0, "uncertainty": 0.0}})}
     race = ended(lane(0, "sgd"), environment=environment, config=RaceConfig((ArmConfig("sgd", "sgd"),)))
     assert (table_row(race)["Predicted ratio"], table_row(race)["Error"]) == (None, None)
-
-
-# CSV
-
-
-def test_every_lane_has_the_predicted_ratio_of_its_arm() -> None:
-    race = ended(lane(0, "sgd"), lane(1, "multirate"), environment=forecast())
-    assert [line["predicted_ratio"] for line in parsed(runs_csv([race, row()]))] == ["1.0", "0.48", ""]
-
-
-def test_a_race_is_one_line_per_lane_with_its_whole_configuration() -> None:
-    one = ended(lane(0, "sgd"), lane(1, "multirate", final_accuracy=None, outcome="diverged"))
-    first, second = parsed(runs_csv([one]))
-    assert (first["race"], first["arm"], first["final_accuracy"]) == ("abcdefghij", "sgd", "0.9")
-    assert (second["final_accuracy"], second["outcome"]) == ("", "diverged")
-    assert from_json(first["config"]) == one.config
-
-
-def test_a_race_that_has_not_ended_is_one_line_without_results() -> None:
-    lines = parsed(runs_csv([row(), ended(lane(0, "sgd"))]))
-    assert [(line["race_outcome"], line["arm"]) for line in lines] == [("", ""), ("finished", "sgd")]
-
-
-def test_the_curves_are_one_line_per_evaluation() -> None:
-    lanes = [LaneRow(0, 3, "sgd", None, "", 50, 1.0, 4.0, {}), LaneRow(1, 3, "multirate", None, "", 50, 1.0, 2.0, {})]
-    tests = [Evaluated(0, 0, 0.0, 0.0, 0.1, 2.3, "start"), Evaluated(1, 50, 1.0, 2.0, 0.7, math.nan, "epoch")]
-    first, second = parsed(curves_csv(row(), lanes, tests))
-    assert tuple(first) == CURVE_COLUMNS
-    assert (first["arm"], first["accuracy"], first["reason"]) == ("sgd", "0.1", "start")
-    assert (second["seed"], second["step"], second["loss"]) == ("3", "50", "nan")
-
-
-@pytest.mark.parametrize("text", FORMULAS)
-def test_no_cell_is_a_formula_for_a_spreadsheet(text: str) -> None:
-    named = LaneRow(0, 0, text, None, "", 1, 1.0, 1.0, {})
-    (line,) = parsed(curves_csv(row(), [named], [Evaluated(0, 1, 1.0, 1.0, 0.5, 0.5, "end")]))
-    assert line["arm"] == f"'{text}"
-    data = dataclasses.replace(config(), data=DataConfig(text))
-    (line,) = parsed(runs_csv([ended(lane(0, text, message=text), config=data)]))
-    assert (line["arm"], line["message"], line["data"]) == (f"'{text}",) * 3
-    assert json.loads(line["config"])["data"]["name"] == text
-
-
-def test_negative_numbers_stay_numbers() -> None:
-    (line,) = parsed(runs_csv([ended(lane(0, "sgd", final_loss=-1.5))]))
-    assert line["final_loss"] == "-1.5"
-
-
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_any_name_and_message_can_be_read_back(text: str) -> None:
-    arm = LaneRow(0, 0, text, None, "", 1, 1.0, 1.0, {})
-    (line,) = parsed(curves_csv(row(), [arm], [Evaluated(0, 1, 1.0, 1.0, 0.5, 0.5, "end")]))
-    assert line["arm"] in (text, f"'{text}")
-    assert len(line) == len(CURVE_COLUMNS)
-    (line,) = parsed(runs_csv([ended(lane(0, "sgd", message=text))]))
-    assert line["message"] in (text, f"'{text}")

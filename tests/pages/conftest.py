@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import pytest
 from plot_races import config, recorders
+from runs_steps import MARKUP
+from sessions import record
 from streamlit.components.v2 import manifest_scanner
 
 from multirate_core import home
 from multirate_core import store as races
+from multirate_core.config import DataConfig, ModelConfig, Recipe
 from multirate_core.events import Progress
 from multirate_core.store.queue import take_turn
 
@@ -36,3 +39,13 @@ def running() -> Iterator[str]:
         races.record(store, race_id, [Progress(0.25, 80.0)])
         yield race_id
         races.finish(store, race_id, "stopped")
+
+
+@pytest.fixture
+def three() -> list[str]:
+    """Three ended races, the oldest first."""
+    return [
+        record(config()),
+        record(replace(config(period=9), recipe=Recipe(lr=0.5)), outcome="diverged"),
+        record(replace(config(), model=ModelConfig("resnet18"), data=DataConfig("folder", f"/data/{MARKUP}"))),
+    ]

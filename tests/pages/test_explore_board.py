@@ -31,6 +31,8 @@ from multirate_core.partition import Partition, links, preset
 from multirate_core.partition.presets import PRESETS
 from pages.components.state import period_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 
 def foreign_tree() -> LayerTree:
     """The default network with another name for its head."""

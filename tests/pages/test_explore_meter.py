@@ -20,6 +20,8 @@ from multirate_core.presets import DEFAULT, RACE_PRESETS
 from pages.components.meter import panel
 from pages.components.state import field_key, period_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 MEASURE = "Measure the costs"
 
 

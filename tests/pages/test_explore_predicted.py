@@ -16,6 +16,8 @@ from multirate_core.cost import request as requests
 from multirate_core.errors import StoreError
 from pages.components.race.predicted import EXPLANATION, measurement_of
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 MARKUP = "<img src=x onerror=alert(1)>"
 TITLE = "**Predicted beside measured**"
 AGAIN = "Measure again"

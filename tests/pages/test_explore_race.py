@@ -30,6 +30,8 @@ from multirate_core.errors import StoreError
 from multirate_core.store.queue import set_paused
 from pages.components.state import field_key, period_key
 
+pytestmark = pytest.mark.slow  # many cases: they belong to the full set
+
 MARKUP = "<img src=x onerror=alert(1)>"
 
 

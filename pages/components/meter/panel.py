@@ -39,7 +39,7 @@ ANY_PARTITION = PartitionSpec((GroupSpec("fast", 1),), (Rule("*", "fast"),))
 
 
 def mode() -> str:
-    """Return what the server's owner wants: "auto" measures by itself, "ask" shows a button, "off" shows nothing.
+    """Return what the server's owner wants: "auto" measures by itself, "ask" shows a button, "off" measures nothing.
 
     Raises:
         ConfigError: the environment variable says something else.
@@ -147,7 +147,7 @@ def _way_to_figures(request: CalibrationRequest, caution: str) -> None:
     if st.session_state.meter[0] != key:
         st.session_state.meter = (key, time.monotonic())
     answer, running = calibration(request, begin=False), is_being_measured(request)
-    failed = isinstance(answer, CalibrationError) and not answer.passes
+    failed = isinstance(answer, CalibrationError) and not answer.will_pass
     if running or (mode() == "auto" and not caution and not failed):
         st.fragment(_wait, run_every=POLL_S)(request)
         return
@@ -185,7 +185,7 @@ def _wait(request: CalibrationRequest) -> None:
     if not running and time.monotonic() - since > STILL_FOR_S:
         _begin(request)
     answer = calibration(request, begin=False)
-    if answer is not None and not _passes(answer) and not is_being_measured(request):
+    if answer is not None and not _will_pass(answer) and not is_being_measured(request):
         st.rerun()
     progress = requests.progress(request)
     text = "Measuring what each layer costs on this machine" + (f": {progress.text}" if progress else "")
@@ -203,8 +203,8 @@ def _waits_for(request: CalibrationRequest) -> str:
     return "those of another one are" if another_is_measured(request) else ""
 
 
-def _passes(answer: Calibration | CalibrationError | None) -> bool:
-    return isinstance(answer, CalibrationError) and answer.passes
+def _will_pass(answer: Calibration | CalibrationError | None) -> bool:
+    return isinstance(answer, CalibrationError) and answer.will_pass
 
 
 NOTHING_PULLS = "No single layer sends gradients far back."
