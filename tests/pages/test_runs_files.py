@@ -6,7 +6,6 @@ import csv
 import io
 
 import pytest
-import streamlit as st
 from plot_races import config
 from runs_steps import listed, mark, open_runs, unreadable
 from sessions import ROOT, is_well, labels, open_app, press, read, said
@@ -22,6 +21,8 @@ pytestmark = pytest.mark.slow  # many cases: they belong to the full set
 def from_page() -> None:
     """Run the page as a script and call one of its functions with the ids in the session state."""
     import runpy
+
+    import streamlit as st
 
     from multirate_core import home
     from multirate_core import store as races
