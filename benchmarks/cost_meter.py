@@ -20,9 +20,10 @@ from benchmarks.memory import TIDY
 from benchmarks.memory_probe import Probe
 from benchmarks.networks import NETWORKS, Network
 from multirate_core.config import Recipe
-from multirate_core.cost.calibration import Calibration, OperationCost, Peaks, UnitCost, UpdateCost, Updates
+from multirate_core.cost.calibration import Calibration, Peaks, UpdateCost, Updates
 from multirate_core.cost.clocks import clock_of
 from multirate_core.cost.measure import measure as calibrate
+from multirate_core.cost.operations import OperationCost, UnitCost
 from multirate_core.cost.predict import Partitioned, predict
 from multirate_core.cost.subject import Subject
 from multirate_core.layers.gradient_graph import merge

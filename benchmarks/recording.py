@@ -127,6 +127,7 @@ def _busy_phase(
     page = open_page(browser, f"{app.address}/?race={race}")
     wait_plot(page)
     stopwatch.install(page)
+    stopwatch.open_code(page)
     page.wait_for_timeout(SETTLE_S * 1e3)
     clicks: list[float] = []
     begun, cpu_s = time.monotonic(), app.cpu_seconds()

@@ -40,38 +40,43 @@ _SCRIPT = """() => {
 
 
 def install(page: Page) -> None:
-    """Open the code to take away, and put the stopwatch into the page."""
+    """Put the stopwatch into the page."""
+    page.evaluate(_SCRIPT)
+
+
+def open_code(page: Page) -> None:
+    """Open the code to take away, in which `reaction_ms` looks for the partition."""
     page.get_by_text("Take it with you").click()
     page.locator("[data-testid=stCode]").last.wait_for()
-    page.evaluate(_SCRIPT)
 
 
 def reaction_ms(page: Page, act: Callable[[], None], event: str = "pointerup") -> float:
     """Act on the board and return the milliseconds until the page shows what Python makes of it.
 
     Args:
-        page: with the stopwatch installed.
+        page: with the stopwatch installed, and the code open.
         act: changes the partition with the mouse or keyboard.
         event: of the browser that starts the clock: the last one that the user makes.
     """
-    page.evaluate("(event) => window.benchmarkWatch.arm(event)", event)
-    act()
-    return _wait_for(page, "reaction")
-
-
-def meter_ms(page: Page) -> float | None:
-    """Return the milliseconds from the last start of the clock until the cost meter showed something else.
-
-    None if it never did: a layer that costs next to nothing changes no figure.
-    """
-    return _seen(page, "meter", METER_WITHIN_S)
-
-
-def _wait_for(page: Page, what: str) -> float:
-    found = _seen(page, what, WITHIN_S)
+    _start(page, act, event)
+    found = _seen(page, "reaction", WITHIN_S)
     if found is None:
         raise RuntimeError(f"the page showed no change within {WITHIN_S:.0f} s")
     return found
+
+
+def meter_ms(page: Page, act: Callable[[], None]) -> float | None:
+    """Move a layer by mouse and return the milliseconds until the cost meter shows something else.
+
+    None if it never does: a layer that costs next to nothing changes no figure.
+    """
+    _start(page, act, "pointerup")
+    return _seen(page, "meter", METER_WITHIN_S)
+
+
+def _start(page: Page, act: Callable[[], None], event: str) -> None:
+    page.evaluate("(event) => window.benchmarkWatch.arm(event)", event)
+    act()
 
 
 def _seen(page: Page, what: str, within_s: float) -> float | None:

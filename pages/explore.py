@@ -5,7 +5,6 @@ from __future__ import annotations
 import streamlit as st
 
 from multirate_core.config import RaceConfig
-from multirate_core.cost.board import board_costs
 from multirate_core.cost.calibration import Calibration
 from multirate_core.errors import MultirateError, RaceNotFoundError
 from multirate_core.layers.tree import LayerTree
@@ -66,7 +65,7 @@ def _board(source: TreeSource, tree: LayerTree) -> tuple[Partition | None, RaceC
         st.error(plain(source.problem))
     toolbar(tree)
     meter, costs = st.container(), known_costs(source)
-    partition = partition_board(tree, board_costs(tree, costs.measured, source.settings.drift))
+    partition = partition_board(tree, costs.measured, source.settings.drift)
     if partition is None:
         return None, None, None
     with meter:

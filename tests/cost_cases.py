@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from multirate_core.cost import request as requests
-from multirate_core.cost.calibration import (
-    Calibration,
-    ModuleCost,
-    OperationCost,
-    Peaks,
-    UnitCost,
-    UpdateCost,
-    Updates,
-    to_json,
-)
-from multirate_core.cost.predict import operations_s
+from multirate_core.cost.calibration import Calibration, ModuleCost, Peaks, UpdateCost, Updates, to_json
+from multirate_core.cost.operations import BackwardCosts, OperationCost, UnitCost
 from multirate_core.kept_answer import write
 from multirate_core.layers.tree import LayerTree
 
@@ -46,7 +37,7 @@ def made_up(tree: LayerTree, notes: tuple[str, ...] = ()) -> Calibration:
         base_s=BASE_S,
         slope=1.0,
         updates=Updates(NOTHING, NOTHING, NOTHING),
-        sgd_step_s=BASE_S + operations_s(operations, range(len(names))),
+        sgd_step_s=BASE_S + BackwardCosts(operations).seconds(range(len(names))),
         recompute_s=0.004,
         transfer_s=0.0,
         spread=0.02,

@@ -9,46 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
+from multirate_core.cost.operations import BackwardCosts, OperationCost, UnitCost
 from multirate_core.errors import ConfigError
 
 CALIBRATION_FORMAT = "multirate-calibration"
 CALIBRATION_VERSION = 2
-
-
-@dataclass(frozen=True)
-class UnitCost:
-    """The gradient of one parameter at one operation.
-
-    Args:
-        unit: place of the parameter in `Calibration.parameters`.
-        beside_s: seconds that it adds where the operation passes gradients on to its inputs too.
-        alone_s: seconds where it does not.
-    """
-
-    unit: int
-    beside_s: float
-    alone_s: float
-
-
-@dataclass(frozen=True)
-class OperationCost:
-    """The backward pass of one operation, or of several that were merged.
-
-    Args:
-        module: path of the module whose own code ran it.
-        inputs: places of the operations before it, as in the gradient graph.
-        through_s: seconds of the gradients of its inputs.
-        extra_s: seconds whenever it runs: what the forward pass takes longer to prepare it, operations merged into it.
-        units: the parameters among its inputs.
-    """
-
-    module: str
-    inputs: tuple[int, ...]
-    through_s: float
-    extra_s: float
-    units: tuple[UnitCost, ...]
 
 
 @dataclass(frozen=True)
@@ -156,6 +124,16 @@ class Calibration:
     took_s: float
     rounds: int
     notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def backward(self) -> BackwardCosts:
+        """The operations, ready to be asked."""
+        return BackwardCosts(self.operations)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The place of every parameter by its name."""
+        return {name: place for place, name in enumerate(self.parameters)}
 
 
 def to_json(calibration: Calibration) -> str:

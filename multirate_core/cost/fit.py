@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from multirate_core.cost.calibration import ModuleCost, OperationCost, UnitCost
+from multirate_core.cost.calibration import ModuleCost
+from multirate_core.cost.operations import OperationCost, UnitCost
 from multirate_core.layers.gradient_graph import ALWAYS, VIEWS, GradientGraph, Operation, merge_with_places
 
 

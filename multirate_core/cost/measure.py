@@ -19,9 +19,9 @@ from multirate_core.cost.alone import alone_shares
 from multirate_core.cost.calibration import Calibration, Peaks, Updates
 from multirate_core.cost.clocks import Clock
 from multirate_core.cost.fit import Measured, correction, module_costs, operation_costs, sources
+from multirate_core.cost.operations import BackwardCosts
 from multirate_core.cost.passes import LOSS, TracedPass, bare_forward_seconds, pass_seconds, trace
 from multirate_core.cost.peaks import peak_bytes
-from multirate_core.cost.predict import operations_s
 from multirate_core.cost.subject import Subject
 from multirate_core.cost.updates import measure_updates, multirate_arm, plain_arm
 from multirate_core.errors import ConfigError
@@ -209,7 +209,8 @@ def _calibration(
     least = passes * sum(min(seconds, measured.kept_s.get(path, 0.0)) for path, seconds in measured.bare_s.items())
     everything = set(range(len(names)))
     chosen = {place for place, name in enumerate(names) if name in few}
-    parts = tuple(passes * operations_s(operations, due) for due in (everything, chosen))
+    backward = BackwardCosts(operations)
+    parts = tuple(passes * backward.seconds(due) for due in (everything, chosen))
     sizes = [[count for place, count in enumerate(numbers) if (place in chosen) is due] for due in (True, False)]
     updates_s = updates.plain_s(numbers), updates.multirate_s(*sizes)
     wholes = sgd, sgd * statistics.median(ratios)

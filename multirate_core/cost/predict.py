@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from multirate_core.cost.calibration import Calibration, OperationCost
+from multirate_core.cost.calibration import Calibration
 
 NUMBER_BYTES = 4  # of a gradient
 MOST_PERIODS = 6  # so many different ones are combined exactly
@@ -163,34 +163,9 @@ def _numbers_of(calibration: Calibration, names: Collection[str]) -> tuple[list[
 
 def pass_s(calibration: Calibration, due: Collection[str]) -> float:
     """Return the seconds of forward pass, loss and backward pass of a step in which these parameters are due."""
-    chosen = set(due)
-    units = {place for place, name in enumerate(calibration.parameters) if name in chosen}
-    return calibration.base_s + calibration.slope * operations_s(calibration.operations, units)
-
-
-def operations_s(operations: Sequence[OperationCost], due: Collection[int]) -> float:
-    """Return the seconds of all operations that run for the gradients of these parameters.
-
-    Args:
-        operations: every one after its inputs.
-        due: places of the parameters.
-    """
-    needed: list[bool] = []
-    total = 0.0
-    for operation in operations:
-        through = False
-        for place in operation.inputs:  # `any` would take most of the time of a prediction
-            if needed[place]:
-                through = True
-                break
-        units = [unit for unit in operation.units if unit.unit in due] if operation.units else ()
-        runs = through or bool(units)
-        needed.append(runs)
-        if runs:
-            total += operation.extra_s
-            total += operation.through_s if through else 0.0
-            total += sum(unit.beside_s if through else unit.alone_s for unit in units)
-    return total
+    places = calibration.places
+    due_places = [places[name] for name in due if name in places]
+    return calibration.base_s + calibration.slope * calibration.backward.seconds(due_places)
 
 
 def due_shares(periods: Mapping[str, int], steps: int | None = None) -> dict[frozenset[str], float]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 # Autograd's names of operations that only look at their input in another way: they cost nothing worth telling.
@@ -48,17 +49,50 @@ class GradientGraph:
         Args:
             due: first names of the parameters that need a gradient.
         """
-        chosen = {*due, ALWAYS}
-        needed: list[bool] = []
-        for operation in self.operations:
-            below = any(needed[place] for place in operation.inputs)
-            needed.append(below or not chosen.isdisjoint(operation.parameters))
-        return needed
+        chosen = bits_of(self._bits[name] for name in (*due, ALWAYS) if name in self._bits)
+        return [bool(behind & chosen) for behind in self._behind]
+
+    @cached_property
+    def _bits(self) -> dict[str, int]:
+        """Which bit stands for which parameter."""
+        names = dict.fromkeys(name for operation in self.operations for name in operation.parameters)
+        return {name: place for place, name in enumerate(names)}
+
+    @cached_property
+    def _behind(self) -> list[int]:
+        """Bits of the parameters at every operation and behind it."""
+        own = [bits_of(self._bits[name] for name in operation.parameters) for operation in self.operations]
+        below = bits_below([operation.inputs for operation in self.operations], own)
+        return [at | behind for at, behind in zip(own, below, strict=True)]
 
     def reached(self, due: Collection[str]) -> list[str]:
         """Return the modules whose own code gradients pass, the earliest first."""
         needed = self.needed(due)
         return list(dict.fromkeys(each.module for each, runs in zip(self.operations, needed, strict=True) if runs))
+
+
+def bits_of(places: Iterable[int]) -> int:
+    """Return the number that has its bits at these places."""
+    bits = 0
+    for place in places:
+        bits |= 1 << place
+    return bits
+
+
+def bits_below(inputs: Sequence[Sequence[int]], own: Sequence[int]) -> list[int]:
+    """Return per operation which parameters lie behind it, as bits: those at its inputs and behind these.
+
+    Args:
+        inputs: per operation the places of its inputs, all before its own.
+        own: per operation the bits of the parameters at it.
+    """
+    below: list[int] = []
+    for places in inputs:
+        bits = 0
+        for place in places:
+            bits |= own[place] | below[place]
+        below.append(bits)
+    return below
 
 
 def merge(graph: GradientGraph) -> GradientGraph:

@@ -124,11 +124,15 @@ class LayerTree:
 
     def trainable(self) -> tuple[ParameterInfo, ...]:
         """Return the parameters that a partition has to place."""
-        return tuple(parameter for parameter in self._parameters if parameter.trainable)
+        return self._trainable
 
     @cached_property
     def _parameters(self) -> tuple[ParameterInfo, ...]:
         return tuple(parameter for node in self.nodes() for parameter in node.parameters)
+
+    @cached_property
+    def _trainable(self) -> tuple[ParameterInfo, ...]:
+        return tuple(parameter for parameter in self._parameters if parameter.trainable)
 
     @cached_property
     def layers(self) -> frozenset[str]:

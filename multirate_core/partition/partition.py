@@ -13,7 +13,7 @@ from multirate_core.checks import require_not_resting
 from multirate_core.config import GroupSpec, PartitionSpec, Rule
 from multirate_core.errors import PartitionError
 from multirate_core.layers.tree import LayerTree
-from multirate_core.partition.patterns import PathIndex
+from multirate_core.partition.patterns import PathIndex, path_index
 from multirate_core.partition.rules import short_rules
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def first_matches(rules: tuple[Rule, ...], names: list[str], aliases: Mapping[st
     Raises:
         PartitionError: a rule that decides nothing, except a last rule "*".
     """
-    index = PathIndex(names)
+    index = path_index(tuple(names))
     chosen: dict[str, str] = {}
     for number, rule in enumerate(rules):
         matched = index.matching(rule.pattern)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from multirate_core.errors import PartitionError
 
@@ -70,3 +71,9 @@ class PathIndex:
             raise PartitionError(f"a pattern with wildcards has at most {MAX_GLOB} characters, got {len(pattern)}.")
         found = {name for path, below in self._below.items() if fnmatchcase(path, pattern) for name in below}
         return sorted(found, key=self._order.__getitem__)
+
+
+@lru_cache(maxsize=16)
+def path_index(names: tuple[str, ...]) -> PathIndex:
+    """Return the index of a network, kept for the next time: a page asks for it at every drop."""
+    return PathIndex(names)

@@ -10,7 +10,7 @@ from multirate_core.config import GroupSpec
 from multirate_core.errors import ConfigError, PartitionError
 from multirate_core.layers.tree import LayerNode, LayerTree
 from multirate_core.partition.partition import Partition
-from multirate_core.partition.patterns import PathIndex, escape
+from multirate_core.partition.patterns import escape, path_index
 
 BODY_SHARE = (
     0.95  # of the parameters in compound modules, tables aside: so much in one module, and the blocks lie inside it
@@ -128,7 +128,7 @@ def _everything(tree: LayerTree) -> set[str]:
 
 
 def _below(tree: LayerTree, paths: Iterable[str]) -> set[str]:
-    index = PathIndex(parameter.name for parameter in tree.parameters())
+    index = path_index(tuple(parameter.name for parameter in tree.parameters()))
     return {name for path in paths for name in index.matching(escape(path))}
 
 

@@ -14,8 +14,6 @@ from multirate_core.partition.patterns import escape, paths_to
 
 FEW_RULES = 4  # so few paths need no globs
 
-Plan = tuple[int, tuple[Rule, ...]]
-
 
 def short_rules(assignment: Mapping[str, str], tree: LayerTree) -> tuple[Rule, ...]:
     """Return rules that give `assignment`, ending with "*": by paths, or by globs where these are fewer.
@@ -31,31 +29,49 @@ def short_rules(assignment: Mapping[str, str], tree: LayerTree) -> tuple[Rule, .
 
 def _rules_by_path(assignment: Mapping[str, str], tree: LayerTree) -> tuple[Rule, ...]:
     """Return the fewest rules on module paths and parameter names: exceptions first, then what they are taken from."""
+    counts = _rule_counts(assignment, tree)
+    rest = _cheapest(counts[""])
+    return (*_rules_below(tree.root, rest, assignment, counts), Rule("*", rest))
+
+
+def _rule_counts(assignment: Mapping[str, str], tree: LayerTree) -> dict[str, dict[str, int]]:
+    """Return for every module, and each group that the rest may be in: the fewest rules for what differs below."""
     groups = list(dict.fromkeys(assignment.values()))
-    plans = _plans_below(tree.root, assignment, groups)
-    rest = min(groups, key=lambda group: plans[group][0])
-    return (*plans[rest][1], Rule("*", rest))
+    counts: dict[str, dict[str, int]] = {}
+    for node in reversed(list(tree.nodes())):  # children before parents
+        count = dict.fromkeys(groups, 0)
+        for parameter in node.parameters:
+            own = assignment.get(parameter.name)  # None: frozen, any group will do
+            if own is not None:
+                for group in groups:
+                    count[group] += group != own
+        for child in node.children:
+            below = counts[child.path]
+            whole = min(below.values()) + 1
+            for group in groups:
+                count[group] += min(below[group], whole)
+        counts[node.path] = count
+    return counts
 
 
-def _plans_below(node: LayerNode, assignment: Mapping[str, str], groups: list[str]) -> dict[str, Plan]:
-    """For each group that the rest may be in: the fewest rules for what lies in `node` and differs from the rest."""
-    plans: dict[str, Plan] = dict.fromkeys(groups, (0, ()))
+def _rules_below(
+    node: LayerNode, rest: str, assignment: Mapping[str, str], counts: Mapping[str, Mapping[str, int]]
+) -> Iterator[Rule]:
+    """Yield the rules for what lies in `node` and is not in the group of the rest."""
     for parameter in node.parameters:
-        own = assignment.get(parameter.name)  # None: frozen, any group will do
-        if own is not None:
-            rule = (1, (Rule(escape(parameter.name), own),))
-            plans = {group: plan if group == own else _join(plan, rule) for group, plan in plans.items()}
+        if assignment.get(parameter.name, rest) != rest:
+            yield Rule(escape(parameter.name), assignment[parameter.name])
     for child in node.children:
-        below = _plans_below(child, assignment, groups)
-        best = min(groups, key=lambda group: below[group][0])
-        whole = _join(below[best], (1, (Rule(escape(child.path), best),)))
-        for group in groups:
-            plans[group] = _join(plans[group], below[group] if below[group][0] <= whole[0] else whole)
-    return plans
+        below, best = counts[child.path], _cheapest(counts[child.path])
+        if below[rest] > below[best] + 1:
+            yield from _rules_below(child, best, assignment, counts)
+            yield Rule(escape(child.path), best)
+        elif below[rest]:
+            yield from _rules_below(child, rest, assignment, counts)
 
 
-def _join(first: Plan, second: Plan) -> Plan:
-    return first[0] + second[0], first[1] + second[1]
+def _cheapest(counts: Mapping[str, int]) -> str:
+    return min(counts, key=counts.__getitem__)
 
 
 def _rules_by_glob(assignment: Mapping[str, str], limit: int) -> tuple[Rule, ...]:

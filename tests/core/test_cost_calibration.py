@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from multirate_core.config import Precision, Recipe
 from multirate_core.cost import measure
-from multirate_core.cost.calibration import Calibration, OperationCost, UnitCost, from_json, to_json
+from multirate_core.cost.calibration import Calibration, from_json, to_json
 from multirate_core.cost.clocks import Clock
 from multirate_core.cost.fit import Measured, module_costs, operation_costs, sources
+from multirate_core.cost.operations import BackwardCosts, OperationCost, UnitCost
 from multirate_core.cost.passes import LOSS, pass_seconds, trace
-from multirate_core.cost.predict import Partitioned, operations_s, predict
+from multirate_core.cost.predict import Partitioned, predict
 from multirate_core.cost.subject import Subject
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers.gradient_graph import GradientGraph, Operation, merge
@@ -175,7 +176,7 @@ def test_parameters_that_never_take_part_have_no_cost() -> None:
     case = Case(RootOwned, (5, 4), ("head",))
     made, _, _ = measured(case, subject_of(case))
     unused = {made.parameters.index(name) for name in ("unused.weight", "unused.bias")}
-    assert operations_s(made.operations, unused) == 0.0
+    assert made.backward.seconds(unused) == 0.0
 
 
 @pytest.mark.slow
@@ -275,7 +276,7 @@ def test_costs_of_merged_operations_add_up_to_those_of_modules() -> None:
     passed = sum(each.input_s + each.weight_s for each in modules.values())
     prepared = sum(parts.kept_s.values()) - sum(parts.bare_s.values())
     frozen = 3 * 0.4  # nothing of it is computed in a race
-    assert operations_s(made, {0, 1, 2}) == pytest.approx(passed + prepared - frozen)
+    assert BackwardCosts(made).seconds({0, 1, 2}) == pytest.approx(passed + prepared - frozen)
 
 
 class Chancy(nn.Module):

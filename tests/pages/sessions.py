@@ -61,7 +61,9 @@ def component(session: AppTest, key: str) -> dict[str, Any]:
 
 
 def board(session: AppTest) -> dict[str, Any]:
-    return component(session, "board")
+    """What the board got, with its rows and costs."""
+    data = component(session, "board")
+    return data | json.loads(data["content"])
 
 
 def groups(session: AppTest) -> dict[str, int]:

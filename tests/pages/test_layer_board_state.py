@@ -12,7 +12,7 @@ def app() -> None:
     import streamlit as st
 
     from multirate_core.errors import PartitionError
-    from pages.components.board.layer_board import layer_board, set_codes
+    from pages.components.board.layer_board import board_content, layer_board, set_codes
 
     state = st.session_state
     units = state.get("units", 3)
@@ -21,11 +21,12 @@ def app() -> None:
         {"id": f"net.{i}", "parent": "net", "name": str(i), "kind": "parameter", "unit": True} for i in range(units)
     ]
     rows = [{"params": 1, "shape": "", "madds": 0, "fold": "", "note": "", **row} for row in rows]
+    content = board_content(rows, state.get("cost"))
     groups = [{"name": name, "period": 1} for name in "abcd"[: state.get("count", 2)]]
     st.button("preset", on_click=set_codes, args=("board", state.get("preset", "000")))
     if state.get("shown", True):
         try:
-            state["seen"] = layer_board(f"net{units}", rows, groups, "1" * units, "board", cost=state.get("cost"))
+            state["seen"] = layer_board(f"net{units}", content, groups, "1" * units, "board")
         except PartitionError as error:
             st.error(str(error))
 
@@ -37,7 +38,8 @@ def board() -> AppTest:
 
 def sent(board: AppTest) -> dict:
     """What the browser got."""
-    return json.loads(board.get("bidi_component")[0].proto.json)[0]
+    data = json.loads(board.get("bidi_component")[0].proto.json)[0]
+    return data | json.loads(data["content"])
 
 
 def drop(board: AppTest, codes: object, stamp: str | None = None) -> AppTest:

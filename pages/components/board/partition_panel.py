@@ -6,13 +6,13 @@ every run, so a board that no race can use (everything slow) stays on the screen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
 from multirate_core.config import GroupSpec, RaceConfig
+from multirate_core.cost.board import board_costs
+from multirate_core.cost.calibration import Calibration
 from multirate_core.errors import MultirateError, PartitionError
 from multirate_core.layers.rows import board_rows
 from multirate_core.layers.tree import LayerTree
@@ -22,7 +22,7 @@ from multirate_core.partition.partition import Partition, resolve
 from multirate_core.partition.phases import rates_in_words
 from multirate_core.partition.presets import PRESETS, preset
 from pages.components import state
-from pages.components.board.layer_board import DIGITS, layer_board, set_codes
+from pages.components.board.layer_board import DIGITS, BoardContent, board_content, layer_board, set_codes
 from pages.components.board.rates import rates_popover, show_rates, with_rates_of
 from pages.components.text import plain
 
@@ -48,16 +48,18 @@ def prepare(tree: LayerTree) -> None:
     put(partition, tree)
 
 
-def partition_board(tree: LayerTree, cost: Mapping[str, Any] | None) -> Partition | None:
+def partition_board(tree: LayerTree, measured: Calibration | None, drift: bool) -> Partition | None:
     """Draw the board for a network; return its partition, or None while it is unusable.
 
     Args:
         tree: of the network.
-        cost: what is known of its costs, as `cost.board_costs` gives it.
+        measured: its costs; None while they are not known.
+        drift: whether slow layers drift.
     """
     groups = current_groups()
     shown = [{"name": group.name, "period": group.period} for group in groups]
-    codes = layer_board(_tree_id(tree), _rows(tree), shown, st.session_state.codes, key=state.BOARD, cost=cost)
+    content = _content(tree, measured, drift)
+    codes = layer_board(_tree_id(tree), content, shown, st.session_state.codes, key=state.BOARD)
     st.session_state.codes = codes
     try:
         return assignment_from_codes(codes, tree, groups)
@@ -150,9 +152,13 @@ def _tree_id(tree: LayerTree) -> str:
     return f"{_names_id(tree)}{'x'.join(map(str, tree.input_shape))}:{tree.root.signature}"
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={LayerTree: _tree_id})
-def _rows(tree: LayerTree) -> list[dict[str, object]]:
-    return board_rows(tree)
+def _measurement_id(measured: Calibration) -> str:
+    return f"{measured.facts} {measured.took_s!r} {measured.sgd_step_s!r} {measured.base_s!r}"
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={LayerTree: _tree_id, Calibration: _measurement_id})
+def _content(tree: LayerTree, measured: Calibration | None, drift: bool) -> BoardContent:
+    return board_content(board_rows(tree), board_costs(tree, measured, drift))
 
 
 def toolbar(tree: LayerTree) -> None:

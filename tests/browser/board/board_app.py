@@ -5,13 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 from board_costs import cost_of
 from board_trees import TREES
 
-from pages.components.board.layer_board import layer_board, set_codes
+from pages.components.board.layer_board import BoardContent, board_content, layer_board, set_codes
 
 KEY = "board"
 
@@ -22,8 +20,9 @@ def rows_of(name: str) -> list[dict]:
 
 
 @st.cache_data
-def cost_of_tree(name: str, kind: str) -> dict[str, Any] | None:
-    return cost_of(rows_of(name), measured=kind == "measured") if kind else None
+def content_of(name: str, kind: str) -> BoardContent:
+    rows = rows_of(name)
+    return board_content(rows, cost_of(rows, measured=kind == "measured") if kind else None)
 
 
 def start_codes(name: str) -> str:
@@ -84,12 +83,11 @@ def board_page() -> None:
     with st.container(border=True, key="frame") if st.session_state["elsewhere"] else st.container():
         codes = layer_board(
             tree,
-            rows_of(tree),
+            content_of(tree, cost),
             groups(),
             start_codes(tree),
             KEY,
             disabled=st.session_state["disabled"],
-            cost=cost_of_tree(tree, cost),
         )
     st.session_state["seen"] = codes
     show("codes", codes)

@@ -10,11 +10,16 @@ The script, style sheet and markup are handed to Streamlit inline (see `bundle`)
 directory is found only for an installed distribution, and only once the server runs: importing this package in a test
 or from a plain clone would raise. It is also cached by the browser without a version, so a new release could meet an
 old script. Inline code is sent again only when the data change, about 75 KB.
+
+What a board shows of a network is handed over as one text of JSON (`board_content`), to be kept between runs: Streamlit
+writes whatever it is given twice at every run, which took 30 ms of a drop with the 833 rows of ResNet-152.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +28,7 @@ import streamlit as st
 from multirate_core.errors import PartitionError
 from pages.components.board.layer_board.bundle import FOLDER, bundle
 
-__all__ = ["DIGITS", "layer_board", "set_codes"]
+__all__ = ["DIGITS", "BoardContent", "board_content", "layer_board", "set_codes"]
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"  # the n-th character stands for the n-th group
 
@@ -35,28 +40,27 @@ _board = st.components.v2.component(
 )
 
 
-def layer_board(
-    tree_id: str,
-    rows: Sequence[Mapping[str, Any]],
-    groups: Sequence[Mapping[str, Any]],
-    codes: str,
-    key: str,
-    disabled: bool = False,
-    cost: Mapping[str, Any] | None = None,
-) -> str:
-    """Show the board and return which group each parameter is in.
+@dataclass(frozen=True)
+class BoardContent:
+    """What a board shows of a network.
 
     Args:
-        tree_id: names the network; another one starts again from `codes`.
+        text: rows and costs as JSON.
+        units: how many parameters can be moved.
+    """
+
+    text: str
+    units: int
+
+
+def board_content(rows: Sequence[Mapping[str, Any]], cost: Mapping[str, Any] | None = None) -> BoardContent:
+    """Write down what a board shows of a network.
+
+    Args:
         rows: modules and parameters in architecture order, parents before children, each a mapping with
             `id`, `parent` (an id or None), `name`, `kind`, `params`, `shape`, `madds` (with everything below), `unit`
             (True for a parameter that can be moved), `fold` (equal for equal blocks, or ""), `note`, and optionally
             `tied` (id of the parameter that this row is another name of).
-        groups: 1 to 36 mappings with `name` and `period` in steps.
-        codes: one of `DIGITS` per parameter, in the order of the rows. Used when this key shows this tree for the
-            first time; to change it later, call `set_codes`.
-        key: the board's name in the session state; `key:seed` and `key:codes` are used as well.
-        disabled: show the board, but let nothing be moved.
         cost: what the rows cost and what autograd computes of them; None if that is not known. One that is made for
             another number of parameters is left out. A mapping with
             `measured`: False if only the graph is known, and all seconds are 0;
@@ -67,6 +71,31 @@ def layer_board(
             `unit_s`: per parameter, seconds that an update with a fresh gradient takes more than drifting;
             `base_s`, `slope`: a fast step takes `base_s` + `slope` × what its nodes take + its part of `unit_s`;
             `sgd_s`: seconds of a step of SGD.
+    """
+    units = sum(bool(row["unit"]) for row in rows)
+    fits = cost is not None and len(cost["unit_s"]) == units
+    shown = {"rows": list(rows), "cost": cost if fits else None}
+    return BoardContent(json.dumps(shown, separators=(",", ":")), units)
+
+
+def layer_board(
+    tree_id: str,
+    content: BoardContent,
+    groups: Sequence[Mapping[str, Any]],
+    codes: str,
+    key: str,
+    disabled: bool = False,
+) -> str:
+    """Show the board and return which group each parameter is in.
+
+    Args:
+        tree_id: names the network; another one starts again from `codes`.
+        content: of the network.
+        groups: 1 to 36 mappings with `name` and `period` in steps.
+        codes: one of `DIGITS` per parameter, in the order of the rows. Used when this key shows this tree for the
+            first time; to change it later, call `set_codes`.
+        key: the board's name in the session state; `key:seed` and `key:codes` are used as well.
+        disabled: show the board, but let nothing be moved.
 
     Returns:
         The codes as they are on the board now, checked against the rows and groups.
@@ -74,19 +103,17 @@ def layer_board(
     Raises:
         PartitionError: `codes`, or what was given to `set_codes`, do not fit the rows and groups.
     """
-    unit_count = sum(bool(row["unit"]) for row in rows)
     seed = _current_seed(tree_id, codes, key)
-    _require_fit(seed["codes"], unit_count, len(groups))
-    data = {"board": key, "tree": tree_id, "rows": list(rows), "groups": list(groups), "disabled": disabled}
-    data["cost"] = cost if cost is not None and len(cost["unit_s"]) == unit_count else None
+    _require_fit(seed["codes"], content.units, len(groups))
+    data = {"board": key, "tree": tree_id, "content": content.text, "groups": list(groups), "disabled": disabled}
     data["assign"] = {"stamp": seed["stamp"], "codes": seed["codes"]}
     # Not the dict itself: Streamlit would import pandas, for half a second, to look for tables among its values.
     result = _board(key=key, data=[data], on_assign_change=lambda: None)
-    dropped = _valid_drop(result.get("assign"), seed["stamp"], unit_count, len(groups))
+    dropped = _valid_drop(result.get("assign"), seed["stamp"], content.units, len(groups))
     if dropped is not None:
         st.session_state[_codes_key(key)] = dropped
     current: str = st.session_state[_codes_key(key)]
-    _require_fit(current, unit_count, len(groups))
+    _require_fit(current, content.units, len(groups))
     return current
 
 

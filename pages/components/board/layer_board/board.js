@@ -37,10 +37,14 @@ export class Board {
     if (data === this.data) return;
     const before = this.data;
     this.data = data;
+    const changed = before?.content !== data.content;
+    if (changed) this.content = JSON.parse(data.content);
     this.disabled = data.disabled;
     this.root.classList.toggle("disabled", data.disabled);
-    if (before?.tree !== data.tree || before?.board !== data.board) this.remember();
-    this.plant();
+    const another = before?.tree !== data.tree || before?.board !== data.board;
+    if (another) this.remember();
+    if (another || changed) this.plant();
+    this.faces += 1;
     if (before?.groups.length !== data.groups.length) this.layPanes();
     this.memory.state = receive(this.memory.state, data.assign, data.groups.length);
     this.refresh();
@@ -56,7 +60,7 @@ export class Board {
 
   /** Build the tree, folded or not. */
   plant() {
-    const { rows } = this.data;
+    const { rows } = this.content;
     this.tree = buildTree(rows, this.root.querySelector(".fold").checked);
     this.memory.open ??= firstOpen(this.tree, FIRST_ROWS);
     this.totalMadds = this.tree.roots.reduce((sum, node) => sum + node.madds, 0);
@@ -66,7 +70,7 @@ export class Board {
   }
 
   plantCosts() {
-    const { cost } = this.data;
+    const { cost } = this.content;
     this.costs = cost ? new CostView(cost, this.tree, this.root) : null;
     this.root.classList.toggle("timed", Boolean(this.costs?.measured));
     for (const part of this.root.querySelectorAll(".reach, .about-reach")) part.hidden = !this.costs;
@@ -75,6 +79,7 @@ export class Board {
   /** One pane per group. */
   layPanes() {
     this.clearSelection();
+    for (const pane of this.panes) pane.close();
     this.panes = this.data.groups.map((_, group) => new Pane(this, group));
     this.root.classList.toggle("many", this.panes.length > FEW_GROUPS);
     this.root.querySelector(".panes").replaceChildren(...this.panes.map((pane) => pane.section));
@@ -86,14 +91,25 @@ export class Board {
 
   // ---- showing ------------------------------------------------------------------------------------------
 
-  refresh() {
-    const focused = this.panes.find((pane) => pane.hasFocus());
+  /** Show everything anew; `arrived`: ids of rows that just moved into pane `to`, which scrolls there. */
+  refresh(arrived = [], to = 0) {
     this.tally = tally(this.tree, this.codes, this.panes.length);
     this.costs?.update(this.codes, this.data.groups, this.tally.parts);
-    for (const pane of this.panes) pane.refresh(this.rowsOf(pane.group));
-    if (focused && !focused.hasFocus() && focused.activeId) focused.activate(focused.activeId, true);
+    for (const pane of this.panes) pane.take(this.rowsOf(pane.group));
+    const shown = arrived.map((id) => this.panes[to].nearest(this.tree.nodes.get(id))?.id).filter(Boolean);
+    if (shown.length) this.panes[to].reveal(shown[0]);
+    for (const pane of this.panes) {
+      pane.paintHeader();
+      pane.paint();
+    }
+    this.panes[to]?.flash(shown);
     this.costs?.paintWords();
     this.paintBar();
+    for (const pane of this.panes) pane.settle();
+    for (const pane of this.panes) {
+      if (pane.activeId && pane.losesFocus()) pane.activate(pane.activeId, true);
+      pane.sweep();
+    }
   }
 
   rowsOf(group) {
@@ -143,19 +159,9 @@ export class Board {
     if (!units.length) return 0;
     const ids = [...keys].map((key) => splitKey(key).id);
     this.clearSelection();
-    this.change(record(this.memory.state.history, moveUnits(this.codes, units, to)));
-    this.showArrival(this.panes[to], ids);
+    this.change(record(this.memory.state.history, moveUnits(this.codes, units, to)), ids, to);
     this.announce(`Moved ${this.spokenKeys(ids)} (${plural(units.length, "tensor")}) to ${this.data.groups[to].name}`);
     return units.length;
-  }
-
-  /** Scroll to what just moved into a pane and let it light up. */
-  showArrival(pane, ids) {
-    const arrived = ids.map((id) => pane.nearest(this.tree.nodes.get(id))).filter(Boolean).map((node) => node.id);
-    if (!arrived.length) return;
-    pane.reveal(arrived[0]);
-    pane.paint();
-    pane.flash(arrived);
   }
 
   spokenKeys(ids) {
@@ -177,11 +183,11 @@ export class Board {
     this.announce(word);
   }
 
-  /** The one way to a new assignment: show it at once, then tell Python. */
-  change(history) {
+  /** The one way to a new assignment: show it at once, then tell Python. `arrived` and `to` as in `refresh`. */
+  change(history, arrived = [], to = 0) {
     this.memory.state = { ...this.memory.state, history };
     this.memory.drops += 1;
-    this.refresh();
+    this.refresh(arrived, to);
     this.send({ stamp: dropStamp(this.memory.state.base, this.name, this.memory.drops), codes: history.present });
   }
 

@@ -13,27 +13,61 @@ export class Pane {
     this.group = group;
     this.rows = [];
     this.elements = new Map();
+    this.gone = [];           // elements without a row, still in the document
     this.activeId = null;
     this.stop = null;         // the row above which gradients stop on a fast step
+    this.top = 0;             // pixels that the pane is, or will be, scrolled by
+    this.scrolled = 0;        // those that the browser knows of
+    this.view = 0;            // heights in pixels, of the pane and of its sticky header
+    this.header = 0;
     this.section = board.clone(".pane-template");
     this.section.classList.add(`tint-${group % TINTS}`);
     this.section.dataset.group = group;
     for (const part of ["title", "period", "here", "totals", "scroll", "tree", "empty", "columns"]) {
       this[part] = this.section.querySelector(`.${part}`);
     }
-    this.scroll.addEventListener("scroll", () => this.paint(), { passive: true });
+    this.scroll.addEventListener("scroll", () => this.onScroll(), { passive: true });
+    this.resizing = new ResizeObserver(() => this.onResize());
+    this.resizing.observe(this.scroll);
   }
 
-  /** Show these rows. If the active one is gone, the next one below that stayed takes over, or else one above. */
-  refresh(rows) {
+  /** Let go of a pane that is shown no longer. */
+  close() {
+    this.resizing.disconnect();
+  }
+
+  // Where things are is kept, not asked for: an answer makes the browser lay out the page, for 10 ms and more each time
+  // that something was painted since.
+
+  onScroll() {
+    this.top = this.scrolled = this.scroll.scrollTop;
+    this.paint();
+    this.sweep();
+  }
+
+  onResize() {
+    this.measure();
+    this.paint();
+    this.sweep();
+  }
+
+  measure() {
+    this.view = this.scroll.clientHeight;
+    this.header = this.columns.offsetHeight;
+  }
+
+  /**
+   * Take over these rows; `paint` and `settle` show them. If the active one is gone, the next one below that stayed takes
+   * over, or else one above.
+   */
+  take(rows) {
     const place = this.indexOf(this.activeId);
     const heirs = [...this.rows.slice(Math.max(place, 0)), ...this.rows.slice(0, Math.max(place, 0)).reverse()];
     this.rows = rows;
     this.stop = this.board.costs?.stopOf(rows) ?? null;
     const heir = heirs.find((row) => this.indexOf(row.node.id) >= 0) ?? rows[0];
     this.activeId = heir?.node.id ?? null;
-    this.paintHeader();
-    this.paint();
+    this.top = Math.max(0, Math.min(this.top, rows.length * this.board.rowHeight + this.header - this.view));
   }
 
   paintHeader() {
@@ -59,14 +93,14 @@ export class Pane {
     const height = this.board.rowHeight;
     this.tree.style.height = `${this.rows.length * height}px`;
     this.describeTree();
-    const first = Math.floor(this.scroll.scrollTop / height) - MARGIN_ROWS;
-    const last = first + Math.ceil(this.scroll.clientHeight / height) + 2 * MARGIN_ROWS;
+    const first = Math.floor(this.top / height) - MARGIN_ROWS;
+    const last = first + Math.ceil(this.view / height) + 2 * MARGIN_ROWS;
     const wanted = new Map();
     this.rows.forEach((row, index) => {
       const near = index >= first && index <= last;
       if (near || row.node.id === this.activeId) wanted.set(row.node.id, { row, index });
     });
-    for (const [id, element] of this.elements) if (!wanted.has(id)) this.discard(id, element);
+    for (const id of this.elements.keys()) if (!wanted.has(id)) this.discard(id);
     let next = this.tree.firstChild;
     for (const [id, { row, index }] of wanted) {
       const element = this.elements.get(id) ?? this.createRow(id, next);
@@ -98,9 +132,15 @@ export class Pane {
     return element;
   }
 
-  discard(id, element) {
+  discard(id) {
+    this.gone.push(this.elements.get(id));
     this.elements.delete(id);
-    element.remove();
+  }
+
+  /** Take what is gone out of the document. At the end: with the focus in it, the page is laid out for each of them. */
+  sweep() {
+    for (const element of this.gone) element.remove();
+    this.gone = [];
   }
 
   /** Write a row into its element; every text goes in as text, never as markup. */
@@ -224,23 +264,31 @@ export class Pane {
     this.activeId = id;
     this.reveal(id);
     this.paint();
+    this.settle();
     if (focus) this.elements.get(id)?.focus({ preventScroll: true });
+    this.sweep();
   }
 
-  /** Scroll the pane, not the page, until the row is in sight. */
+  /** Scroll the pane, not the page, until the row is in sight; `paint` and `settle` show it. */
   reveal(id) {
-    const { scroll, board } = this;
-    const top = this.indexOf(id) * board.rowHeight;
-    const room = scroll.clientHeight - this.columns.offsetHeight - board.rowHeight;
-    if (top < scroll.scrollTop) scroll.scrollTop = top;
-    else if (top > scroll.scrollTop + room) scroll.scrollTop = top - room;
+    if (!this.view) this.measure();
+    const top = this.indexOf(id) * this.board.rowHeight;
+    const room = this.view - this.header - this.board.rowHeight;
+    this.top = Math.max(0, Math.min(top, Math.max(this.top, top - room)));
+  }
+
+  /** Tell the browser where the pane is scrolled to. After everything is painted: the page is laid out for it. */
+  settle() {
+    if (this.top !== this.scrolled) this.scroll.scrollTop = this.scrolled = this.top;
   }
 
   flash(ids) {
     for (const id of ids) this.elements.get(id)?.classList.add("flash");
   }
 
-  hasFocus() {
-    return this.tree.contains(this.section.getRootNode().activeElement);
+  /** Whether the focus is on something that is about to leave the document. */
+  losesFocus() {
+    const { activeElement } = this.section.getRootNode();
+    return this.gone.some((element) => element.contains(activeElement));
   }
 }
