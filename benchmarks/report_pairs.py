@@ -47,7 +47,7 @@ def _cells(pair: Record, arm: Record) -> tuple[str, ...]:
         {"sgd": "all (SGD)", "frozen": "head, the rest frozen"}.get(arm["arm"], arm["arm"]),
         f"1 ({_listed(arm['seconds'], '.1f')} s)" if sgd else _mean_and_each(arm["time_ratio"], ".2f"),
         "",
-        "",
+        "" if sgd else _error(arm),
         _mean_and_each([100 * value for value in arm["accuracy"]], ".1f"),
         "; ".join(f"{100 * target:.1f}: {_times(speedup)}" for target, speedup in arm["to_target"]),
         "" if equal is None else f"{equal[0]:.1f} s: {equal[1]:.1%}, {equal[2]:.1%}",
@@ -80,6 +80,12 @@ def _lost_at_equal_seconds(_: Record, arm: Record) -> bool:
 def _slower_to_the_best(_: Record, arm: Record) -> bool:
     speedup = arm["to_target"][-1][1] if arm["to_target"] else None
     return speedup is None or speedup < 1
+
+
+def _error(arm: Record) -> str:
+    """Return how far off the predicted time ratio was, in percent; "" where none was predicted."""
+    predicted = arm.get("predicted_ratio")
+    return "" if predicted is None else f"{100 * (predicted / fmean(arm['time_ratio']) - 1):+.1f} % ({predicted:.2f})"
 
 
 def _mean_and_each(values: Sequence[float], form: str) -> str:

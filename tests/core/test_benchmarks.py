@@ -117,7 +117,8 @@ def test_the_table_of_pairs_has_every_seed_and_names_the_rows_in_which_multirate
     block = {"arm": "last block + head", "seconds": [5.0, 5.0], "accuracy": [0.91, 0.91], "to_target": [(0.91, None)]}
     arms = [
         {**sgd, "time_ratio": [1.0, 1.0], "loading_share": 0.012},
-        {**head, "time_ratio": [0.5, 0.5], "loading_share": 0.034, "equal_seconds": (4.25, 0.85, 0.8995)},
+        {**head, "time_ratio": [0.5, 0.5], "loading_share": 0.034, "equal_seconds": (4.25, 0.85, 0.8995)}
+        | {"predicted_ratio": 0.52},
         {**block, "time_ratio": [0.625, 0.56], "loading_share": 0.02, "equal_seconds": (5.0, 0.93, 0.91)},
     ]
     pair = {"title": "A net, a set", "lr": 0.0033333, "steps": 62, "arms": arms, "others_cores": 0.1}
@@ -127,6 +128,8 @@ def test_the_table_of_pairs_has_every_seed_and_names_the_rows_in_which_multirate
         in lines
     )
     assert "| 80.0: 1.60×; 91.0: 1.20× | 4.2 s: 85.0%, 90.0% | 3.4% |" in lines[3]
+    assert "| **0.50** (0.50, 0.50) |  | +4.0 % (0.52) | **90.0** (90.0, 89.9) |" in lines[3]
+    assert "| **0.59** (0.62, 0.56) |  |  | **91.0** (91.0, 91.0) |" in lines[4]  # raced before there were predictions
     assert "Provisional" not in "".join(lines)
     assert "not quiet for A net, a set" in "".join(pair_lines({"a_net": {**pair, "others_cores": 1.0}}))
     assert lines[-4:-1] == [
