@@ -150,7 +150,7 @@ def _prediction_ms() -> tuple[int, list[float]]:
     )
     nothing = UpdateCost(0.0, 0.0)
     made_up = Calibration(
-        *({}, names, tuple(weight.numel() for weight in model.parameters()), operations, {}, 1.0, 1.0),
+        *({}, names, tuple(weight.numel() for weight in model.parameters()), operations, {}, 1.0),
         *(Updates(nothing, nothing, nothing), 1.0, 0.0, 0.0, 0.0, Peaks(1, 1, 1), 0.0, 1),
     )
     times = []

@@ -35,7 +35,6 @@ def made_up(tree: LayerTree, notes: tuple[str, ...] = ()) -> Calibration:
         operations=operations,
         modules=modules,
         base_s=BASE_S,
-        slope=1.0,
         updates=Updates(NOTHING, NOTHING, NOTHING),
         sgd_step_s=BASE_S + BackwardCosts(operations).seconds(range(len(names))),
         recompute_s=0.004,

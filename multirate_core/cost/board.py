@@ -24,7 +24,7 @@ def board_costs(tree: LayerTree, calibration: Calibration | None, drift: bool = 
 
     Keys: `measured`; `nodes`, rows of inputs, through_s, extra_s and [unit, beside_s, alone_s] as in `OperationCost`;
     `rows`, by module path: own `nodes`, and with everything below `forward_s`, `backward_s` and `saved_bytes` of an SGD
-    step; `unit_s`, what an update with a fresh gradient takes longer than a drift; `slope`, `base_s` and `sgd_s`.
+    step; `unit_s`, what an update with a fresh gradient takes longer than a drift; `base_s` and `sgd_s`.
     """
     names = [parameter.name for parameter in tree.trainable()]
     if calibration is not None and list(calibration.parameters) == names:
@@ -42,9 +42,8 @@ def _graph_only(tree: LayerTree, names: list[str]) -> dict[str, Any] | None:
     return {
         "measured": False,
         "nodes": nodes,
-        "rows": _rows(tree, own, {}, 1.0),
+        "rows": _rows(tree, own, {}),
         "unit_s": [0.0] * len(names),
-        "slope": 1.0,
         "base_s": 0.0,
         "sgd_s": 0.0,
     }
@@ -72,9 +71,8 @@ def _measured(tree: LayerTree, calibration: Calibration, drift: bool) -> dict[st
     return {
         "measured": True,
         "nodes": nodes,
-        "rows": _rows(tree, own, calibration.modules, calibration.slope),
+        "rows": _rows(tree, own, calibration.modules),
         "unit_s": [_short(seconds) for seconds in fresh_s],
-        "slope": _short(calibration.slope),
         "base_s": _short(pass_s(calibration, ()) + resting.seconds(count, total)),
         "sgd_s": _short(calibration.sgd_step_s),
     }
@@ -87,9 +85,7 @@ def _places(modules: list[str]) -> dict[str, list[int]]:
     return found
 
 
-def _rows(
-    tree: LayerTree, own: Mapping[str, list[int]], costs: Mapping[str, ModuleCost], slope: float
-) -> dict[str, Any]:
+def _rows(tree: LayerTree, own: Mapping[str, list[int]], costs: Mapping[str, ModuleCost]) -> dict[str, Any]:
     """Return the rows of the modules; seconds and bytes with everything below."""
     rows: dict[str, Any] = {}
     for node in reversed(list(tree.nodes())):  # children before parents
@@ -97,8 +93,8 @@ def _rows(
         below = [rows[child.path] for child in node.children]
         rows[node.path] = {
             "nodes": own.get(node.path, []),
-            "forward_s": _short(slope * cost.forward_s + sum(row["forward_s"] for row in below)),
-            "backward_s": _short(slope * (cost.input_s + cost.weight_s) + sum(row["backward_s"] for row in below)),
+            "forward_s": _short(cost.forward_s + sum(row["forward_s"] for row in below)),
+            "backward_s": _short(cost.input_s + cost.weight_s + sum(row["backward_s"] for row in below)),
             "saved_bytes": cost.saved_bytes + sum(row["saved_bytes"] for row in below),
         }
     del rows[""]

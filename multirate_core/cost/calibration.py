@@ -16,7 +16,7 @@ from multirate_core.cost.operations import BackwardCosts, OperationCost, UnitCos
 from multirate_core.errors import ConfigError
 
 CALIBRATION_FORMAT = "multirate-calibration"
-CALIBRATION_VERSION = 2
+CALIBRATION_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,6 @@ class Calibration:
         operations: in the order of the gradient graph.
         modules: by path, in the order in which their code first ran.
         base_s: seconds of forward pass and loss where nothing needs a gradient.
-        slope: the operations' seconds are multiplied by it: what whole steps took over what their parts add up to.
         updates: of the optimisers.
         sgd_step_s: median seconds of a step of the plain optimiser.
         recompute_s: seconds that lean memory's second forward pass adds to a step with slow gradients.
@@ -114,7 +113,6 @@ class Calibration:
     operations: tuple[OperationCost, ...]
     modules: Mapping[str, ModuleCost]
     base_s: float
-    slope: float
     updates: Updates
     sgd_step_s: float
     recompute_s: float

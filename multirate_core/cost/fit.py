@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multirate_core.cost.calibration import ModuleCost
 from multirate_core.cost.operations import OperationCost, UnitCost
 from multirate_core.layers.gradient_graph import ALWAYS, VIEWS, GradientGraph, Operation, merge_with_places
+
+ALIKE = 0.05  # of the seconds of a step: steps that differ by less tell nothing
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,23 @@ def operation_costs(measured: Measured, parameters: Sequence[str]) -> tuple[Oper
     )
 
 
-def module_costs(measured: Measured) -> dict[str, ModuleCost]:
-    """Return what every module's own code costs in a step in which everything is due."""
+def scaled(operations: Sequence[OperationCost], passing: float, weights: float) -> tuple[OperationCost, ...]:
+    """Return the operations with their seconds multiplied: of passing gradients on, and of those of the weights."""
+    return tuple(
+        replace(
+            operation,
+            through_s=passing * operation.through_s,
+            extra_s=passing * operation.extra_s,
+            units=tuple(
+                UnitCost(unit.unit, weights * unit.beside_s, weights * unit.alone_s) for unit in operation.units
+            ),
+        )
+        for operation in operations
+    )
+
+
+def module_costs(measured: Measured, passing: float, weights: float) -> dict[str, ModuleCost]:
+    """Return what every module's own code costs in a step in which everything is due; factors as in `scaled`."""
     passed: dict[str, float] = {}
     own: dict[str, float] = {}
     for place, operation in enumerate(measured.graph.operations):
@@ -78,33 +95,92 @@ def module_costs(measured: Measured) -> dict[str, ModuleCost]:
         own[operation.module] = own.get(operation.module, 0.0) + measured.full_s[place] - through
     return {
         path: ModuleCost(
-            forward_s=measured.kept_s.get(path, 0.0),
-            input_s=passed.get(path, 0.0),
-            weight_s=own.get(path, 0.0),
+            forward_s=passing * measured.kept_s.get(path, 0.0),
+            input_s=passing * passed.get(path, 0.0),
+            weight_s=weights * own.get(path, 0.0),
             saved_bytes=measured.saved_bytes.get(path, 0),
         )
         for path in dict.fromkeys([*measured.kept_s, *passed])
     }
 
 
-def correction(parts_s: tuple[float, float], steps_s: tuple[float, float], least_s: float) -> tuple[float, float]:
-    """Return (offset, slope) of the line that turns sums of parts into whole steps, through two of them.
-
-    Marks between operations take time and whole steps have effects that their parts do not: the line sets both right at
-    its two ends, a step with every gradient and one with few. Where the two are too close to tell a slope, it is 1 and
-    the offset sets the first one right. It is kept between 2/3 and 3/2: beyond that the machine was disturbed. Where
-    the line would leave no time for a forward pass, everything is scaled by the first step instead.
+@dataclass(frozen=True)
+class WholeStep:
+    """One kind of training step, as a whole and as the sum of its parts; without the optimiser's update.
 
     Args:
-        parts_s: sums of parts of the step with every gradient and of the one with few.
-        steps_s: seconds of these steps.
-        least_s: what every step consists of at least, the forward pass.
+        step_s: what it took.
+        passing_s: the parts of its forward pass, of the loss and of passing gradients on.
+        weights_s: the parts of its parameters' gradients.
     """
-    (full, few), (full_step, few_step) = parts_s, steps_s
-    slope = 1.0 if full - few <= 0.05 * full else (full_step - few_step) / (full - few)
-    slope = min(max(slope, 2 / 3), 3 / 2)
-    offset = full_step - slope * full
-    return (0.0, full_step / full) if full > 0 and offset + slope * least_s < 0 else (offset, slope)
+
+    step_s: float
+    passing_s: float
+    weights_s: float
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How parts become whole steps: seconds to add, and what the two kinds of parts are multiplied by."""
+
+    offset_s: float
+    passing: float
+    weights: float
+
+
+def correction(full: WholeStep, few: WholeStep, far: WholeStep | None, least_s: float) -> Correction:
+    """Return what makes the sums of parts of three whole steps equal to what these took.
+
+    Marks between operations take time, and whole steps have effects that their parts do not have. Factors are kept
+    between 2/3 and 3/2: beyond that the machine was disturbed. Where steps are too alike to tell two factors apart, one
+    stands for both; where that cannot be told either, it is 1. The full step comes out right in any case. Where nothing
+    would be left for a forward pass, everything is scaled by the full step instead.
+
+    Args:
+        full: every gradient.
+        few: those of the head.
+        far: those of the head and of the first layers, so that gradients are passed on all the way; None if that is
+            no other step.
+        least_s: the parts of a forward pass, of which every step consists at least.
+    """
+    total_s = full.passing_s + full.weights_s
+    if total_s <= 0:
+        return Correction(full.step_s, 1.0, 1.0)
+    passing, weights = (far and _two_factors(full, few, far)) or _one_factor(full, few)
+    offset_s = full.step_s - passing * full.passing_s - weights * full.weights_s
+    if offset_s + passing * least_s < 0:
+        return Correction(0.0, full.step_s / total_s, full.step_s / total_s)
+    return Correction(offset_s, passing, weights)
+
+
+def _one_factor(full: WholeStep, few: WholeStep) -> tuple[float, float]:
+    """Return the slope of the line through two steps, twice."""
+    total_s = full.passing_s + full.weights_s
+    apart_s = total_s - few.passing_s - few.weights_s
+    slope = 1.0 if apart_s <= ALIKE * total_s else _bounded((full.step_s - few.step_s) / apart_s)
+    return slope, slope
+
+
+def _two_factors(full: WholeStep, few: WholeStep, far: WholeStep) -> tuple[float, float] | None:
+    """Return the factors of the two kinds of parts; None if the steps do not tell them apart.
+
+    From few to far mostly the passing on grows, from far to full the weights' gradients: two equations.
+    """
+    total_s = full.passing_s + full.weights_s
+    first, second = _difference(far, few), _difference(full, far)
+    area = first.passing_s * second.weights_s - first.weights_s * second.passing_s
+    if min(first.passing_s, second.weights_s) <= ALIKE * total_s or area <= 0:
+        return None
+    weights = _bounded((first.passing_s * second.step_s - second.passing_s * first.step_s) / area)
+    return _bounded((first.step_s - weights * first.weights_s) / first.passing_s), weights
+
+
+def _difference(one: WholeStep, other: WholeStep) -> WholeStep:
+    return WholeStep(one.step_s - other.step_s, one.passing_s - other.passing_s, one.weights_s - other.weights_s)
+
+
+def _bounded(factor: float) -> float:
+    return min(max(factor, 2 / 3), 3 / 2)
 
 
 def sources(graph: GradientGraph) -> list[str]:

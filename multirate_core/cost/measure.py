@@ -9,46 +9,32 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
-from torch import nn
 
 from multirate_core.arms import ArmOptimizer
 from multirate_core.cost.alone import alone_shares
-from multirate_core.cost.calibration import Calibration, Peaks, Updates
+from multirate_core.cost.assemble import Rounds, assemble
+from multirate_core.cost.calibration import Calibration, Peaks
 from multirate_core.cost.clocks import Clock
-from multirate_core.cost.fit import Measured, correction, module_costs, operation_costs, sources
-from multirate_core.cost.operations import BackwardCosts
-from multirate_core.cost.passes import LOSS, TracedPass, bare_forward_seconds, pass_seconds, trace
+from multirate_core.cost.fit import Measured, sources
+from multirate_core.cost.passes import TracedPass, bare_forward_seconds, pass_seconds, trace
 from multirate_core.cost.peaks import peak_bytes
 from multirate_core.cost.subject import Subject
-from multirate_core.cost.updates import measure_updates, multirate_arm, plain_arm
+from multirate_core.cost.updates import FAST, NEVER, measure_updates, multirate_arm, plain_arm
 from multirate_core.errors import ConfigError
 from multirate_core.lean import make_lean
-from multirate_core.lean.blocks import Block, find_blocks
 from multirate_core.optim import MultirateOptimizer
 from multirate_core.training.lane import train_step
 from multirate_core.training.timers import slice_timer
 
 ROUNDS_S = 9.0  # of measuring, about; at least LEAST rounds and at most MOST
 LEAST_ROUNDS, MOST_ROUNDS = 3, 60
+FAR = "first layers"  # a group
 SLOW_ROUND_S = 8.0  # of a network whose rounds take longer, one has to do
-LEAST_PASS = 0.1  # of a step: its update was measured by itself, and takes no more than the rest
 
 Say = Callable[[str, float], None]  # what is done now, and the share that is over
-
-
-@dataclass
-class _Rounds:
-    """What was measured in every round so far."""
-
-    full: list[list[float]] = field(default_factory=list)
-    through: list[list[float]] = field(default_factory=list)
-    kept: list[dict[str, float]] = field(default_factory=list)
-    bare: list[dict[str, float]] = field(default_factory=list)
-    sgd: list[float] = field(default_factory=list)
-    few: list[float] = field(default_factory=list)
 
 
 def measure(subject: Subject, clock: Clock, few: Sequence[str], say: Say, go_on: Callable[[], None]) -> Calibration:
@@ -65,7 +51,7 @@ def measure(subject: Subject, clock: Clock, few: Sequence[str], say: Say, go_on:
     say("tracing the network", 0.0)
     traced = trace(subject)
     few = _taking_part(few, subject, traced)
-    steps = _Steps(subject, few)
+    steps = _Steps(subject, few, sources(traced.graph))
     rounds = _all_rounds(subject, clock, traced, steps, say, go_on)
     say("measuring single operations", 0.75)
     go_on()
@@ -87,7 +73,7 @@ def measure(subject: Subject, clock: Clock, few: Sequence[str], say: Say, go_on:
         bare_s=_medians_by_name(rounds.bare),
         saved_bytes=traced.saved_bytes,
     )
-    made = _calibration(subject, measured, rounds, updates, few)
+    made = assemble(subject, measured, rounds, updates, few, (*few, *steps.far))
     return replace(made, peaks=peaks, took_s=time.perf_counter() - begun)
 
 
@@ -99,18 +85,20 @@ def _taking_part(few: Sequence[str], subject: Subject, traced: TracedPass) -> li
 
 def _all_rounds(
     subject: Subject, clock: Clock, traced: TracedPass, steps: _Steps, say: Say, go_on: Callable[[], None]
-) -> _Rounds:
-    rounds, begun, longest = _Rounds(), time.perf_counter(), 0.0
+) -> Rounds:
+    rounds, begun, longest = Rounds(), time.perf_counter(), 0.0
     through = sources(traced.graph)
     for number in range(MOST_ROUNDS + 1):
         go_on()
         round_begun = time.perf_counter()
         if number == 1:  # the first round only warms up: memory is fetched from the system, kernels are chosen
-            rounds, begun, longest = _Rounds(), round_begun, 0.0
+            rounds, begun, longest = Rounds(), round_begun, 0.0
         rounds.sgd.append(steps.sgd_s())
         _, full = pass_seconds(subject, clock, traced)
         rounds.full.append(full)
         rounds.few.append(steps.few_s())
+        if steps.far:
+            rounds.far.append(steps.far_s())
         kept, passed = pass_seconds(subject, clock, traced, through or None)
         rounds.through.append(passed)
         rounds.kept.append(kept)
@@ -125,12 +113,20 @@ def _all_rounds(
 
 
 class _Steps:
-    """Whole training steps of the plain optimiser, and of multirate with few parameters due, on the same network."""
+    """Whole training steps of the plain optimiser, and of multirate with some parameters due, on the same network.
 
-    def __init__(self, subject: Subject, few: Sequence[str]) -> None:
+    Args:
+        subject: what is measured.
+        few: parameters that are due at every multirate step, those of the head.
+        first: those that `far_s` adds, the ones furthest back.
+    """
+
+    def __init__(self, subject: Subject, few: Sequence[str], first: Sequence[str]) -> None:
         self._subject = subject
+        self.far = [name for name in first if name not in few]
         self._sgd = plain_arm(subject)
-        self._few = multirate_arm(subject, {name: name in few for name in subject.trainable})
+        groups = {name: FAR if name in self.far else "slow" for name in subject.trainable}
+        self._few = multirate_arm(subject, groups | dict.fromkeys(few, FAST))
         self.full(lean=False)  # every group gets a gradient once, so that it drifts from now on
 
     @property
@@ -153,6 +149,14 @@ class _Steps:
         """Return the seconds of one multirate step in which few parameters are due."""
         self.multirate.zero_grad()  # sets which parameters need a gradient
         return self._timed(self._few)
+
+    def far_s(self) -> float:
+        """Return the seconds of one in which the first layers are due too, so that gradients are passed on to them."""
+        self.multirate.set_periods({FAR: 1})
+        try:
+            return self.few_s()
+        finally:
+            self.multirate.set_periods({FAR: NEVER})
 
     def full(self, lean: bool) -> None:
         """Take a multirate step in which every parameter is due; ConfigError if lean memory does not fit."""
@@ -195,47 +199,6 @@ class _Steps:
             weight.grad = None
 
 
-def _calibration(
-    subject: Subject, measured: Measured, rounds: _Rounds, updates: Updates, few: Sequence[str]
-) -> Calibration:
-    """Return the costs, set right by the whole steps."""
-    names = tuple(subject.trainable)
-    numbers = tuple(weight.numel() for weight in subject.trainable.values())
-    operations = operation_costs(measured, names)
-    passes = subject.passes
-    sgd = statistics.median(rounds.sgd)
-    ratios = [few_s / sgd_s for few_s, sgd_s in zip(rounds.few, rounds.sgd, strict=True)]
-    bare = passes * sum(measured.bare_s.values())
-    least = passes * sum(min(seconds, measured.kept_s.get(path, 0.0)) for path, seconds in measured.bare_s.items())
-    everything = set(range(len(names)))
-    chosen = {place for place, name in enumerate(names) if name in few}
-    backward = BackwardCosts(operations)
-    parts = tuple(passes * backward.seconds(due) for due in (everything, chosen))
-    sizes = [[count for place, count in enumerate(numbers) if (place in chosen) is due] for due in (True, False)]
-    updates_s = updates.plain_s(numbers), updates.multirate_s(*sizes)
-    wholes = sgd, sgd * statistics.median(ratios)
-    steps = tuple(max(whole - update, LEAST_PASS * whole) for whole, update in zip(wholes, updates_s, strict=True))
-    offset, slope = correction((bare + parts[0], bare + parts[1]), (steps[0], steps[1]), least)
-    blocks = find_blocks(subject.model)[:-1]
-    return Calibration(
-        facts={},
-        parameters=names,
-        numbers=numbers,
-        operations=operations,
-        modules=module_costs(measured),
-        base_s=offset + slope * bare,
-        slope=slope * passes,
-        updates=updates,
-        sgd_step_s=sgd,
-        recompute_s=slope * passes * _seconds_inside(subject.model, blocks, measured.kept_s),
-        transfer_s=0.0,
-        spread=_half_width(ratios),
-        peaks=None,
-        took_s=0.0,
-        rounds=len(rounds.sgd),
-    )
-
-
 def _peaks(subject: Subject, steps: _Steps) -> Peaks | None:
     """Return the peaks of whole steps, weights and the state of the step's own optimiser included."""
     sgd = _peak(subject, steps.plain, steps.sgd)
@@ -258,30 +221,9 @@ def _peak(subject: Subject, optimizer: torch.optim.Optimizer, step: Callable[[],
     return None if beyond is None else lasting + beyond
 
 
-def _seconds_inside(model: nn.Module, blocks: Sequence[Block], seconds: Mapping[str, float]) -> float:
-    """Return the forward seconds of everything inside these blocks."""
-    inside = []
-    for block in blocks:
-        members = [name for name, _ in model.get_submodule(block.path).named_children()][block.start : block.stop]
-        inside += [f"{block.path}.{name}" if block.path else name for name in members] if block.stop else [block.path]
-    return sum(
-        own
-        for path, own in seconds.items()
-        if path != LOSS and any(path == each or path.startswith(f"{each}.") for each in inside)
-    )
-
-
 def _medians(rows: Sequence[Sequence[float]]) -> list[float]:
     return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
 def _medians_by_name(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: statistics.median(row.get(name, 0.0) for row in rows) for name in rows[0]}
-
-
-def _half_width(values: Sequence[float]) -> float:
-    """Return half the distance of the quartiles over the median."""
-    if len(values) < 3:
-        return 0.0
-    low, middle, high = statistics.quantiles(values, n=4)
-    return (high - low) / 2 / middle

@@ -58,13 +58,19 @@ class BackwardCosts:
 
     def seconds(self, due: Collection[int]) -> float:
         """Return the seconds of all operations that run for the gradients of these parameters, by their places."""
+        passing_s, weights_s = self.split(due)
+        return passing_s + weights_s
+
+    def split(self, due: Collection[int]) -> tuple[float, float]:
+        """Return the same in two parts: that gradients are passed on, and those of the parameters themselves."""
         chosen = bits_of(due)
-        total = 0.0
+        passing_s = weights_s = 0.0
         for below, own, extra_s, through_s, units in self._rows:
             if below & chosen:
-                total += extra_s + through_s
+                passing_s += extra_s + through_s
                 if own & chosen:
-                    total += sum(beside_s for bit, beside_s, _ in units if bit & chosen)
+                    weights_s += sum(beside_s for bit, beside_s, _ in units if bit & chosen)
             elif own & chosen:
-                total += extra_s + sum(alone_s for bit, _, alone_s in units if bit & chosen)
-        return total
+                passing_s += extra_s
+                weights_s += sum(alone_s for bit, _, alone_s in units if bit & chosen)
+        return passing_s, weights_s

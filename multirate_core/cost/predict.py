@@ -165,7 +165,7 @@ def pass_s(calibration: Calibration, due: Collection[str]) -> float:
     """Return the seconds of forward pass, loss and backward pass of a step in which these parameters are due."""
     places = calibration.places
     due_places = [places[name] for name in due if name in places]
-    return calibration.base_s + calibration.slope * calibration.backward.seconds(due_places)
+    return calibration.base_s + calibration.backward.seconds(due_places)
 
 
 def due_shares(periods: Mapping[str, int], steps: int | None = None) -> dict[frozenset[str], float]:

@@ -25,6 +25,7 @@ from multirate_core.partition import Partition
 
 REPEATS = 5
 MOST_S = 0.6  # of one measurement: a large network is measured less often
+FAST = "fast"
 NEVER = 1_000_000  # a period that no measurement reaches
 TINY_LR = 1e-12  # the weights should hardly move
 
@@ -58,8 +59,8 @@ def _seconds(subject: Subject, clock: Clock, part: Weights, kind: str) -> float:
     smallest = min(part, key=lambda name: part[name].numel())
     drifting = {name for name in part if kind == "drift" and name != smallest}
     with _training_only(subject, part):
-        is_fast = {name: name not in drifting for name in part}
-        optimizer = (plain_arm(subject) if kind == "plain" else multirate_arm(subject, is_fast)).optimizer
+        groups = {name: "slow" if name in drifting else FAST for name in part}
+        optimizer = (plain_arm(subject) if kind == "plain" else multirate_arm(subject, groups)).optimizer
         gradients = {name: torch.full_like(part[name], 1e-6) for name in part}
         times: list[float] = []
         for number in range(REPEATS + 2):
@@ -82,11 +83,17 @@ def plain_arm(subject: Subject) -> ArmOptimizer:
     return make_optimizer(ArmConfig("sgd", "sgd"), subject.model, None, replace(subject.recipe, lr=TINY_LR))
 
 
-def multirate_arm(subject: Subject, is_fast: Mapping[str, bool]) -> ArmOptimizer:
-    """Return the multirate optimiser that a race would make; what is not fast gets one gradient and then none."""
-    groups = (GroupSpec("fast", 1), GroupSpec("slow", NEVER))
-    partition = Partition(groups, {name: "fast" if fast else "slow" for name, fast in is_fast.items()})
-    arm = ArmConfig("multirate", "multirate", PartitionSpec(groups, (Rule("*", "slow"),)))
+def multirate_arm(subject: Subject, assignment: Mapping[str, str]) -> ArmOptimizer:
+    """Return the multirate optimiser that a race would make.
+
+    Args:
+        subject: whose parameters it updates.
+        assignment: of parameters to groups; those outside `FAST` get one gradient and then none.
+    """
+    names = dict.fromkeys((FAST, *assignment.values()))
+    groups = tuple(GroupSpec(name, 1 if name == FAST else NEVER) for name in names)
+    partition = Partition(groups, assignment)
+    arm = ArmConfig("multirate", "multirate", PartitionSpec(groups, (Rule("*", FAST),)))
     return make_optimizer(arm, subject.model, partition, replace(subject.recipe, lr=TINY_LR))
 
 

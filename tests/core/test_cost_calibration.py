@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from tiny_models import Attention, Case, Failing, Frozen, NormOnly, Plain, RootO
 from torch import Tensor, nn
 
 from multirate_core.config import Precision, Recipe
-from multirate_core.cost import measure
+from multirate_core.cost import assemble, measure
 from multirate_core.cost.calibration import Calibration, from_json, to_json
 from multirate_core.cost.clocks import Clock
 from multirate_core.cost.fit import Measured, module_costs, operation_costs, sources
@@ -107,7 +107,7 @@ def measured(case: Case, subject: Subject, go_on: Callable[[], None] = lambda: N
         return operation_costs(found, names)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "operation_costs", noting)
+        patch.setattr(assemble, "operation_costs", noting)
         made = measure.measure(subject, Clock(), head_of(case, subject), lambda *words: said.append(words), go_on)
     return made, parts[0], said
 
@@ -138,7 +138,7 @@ def test_a_network_is_measured_and_left_as_it_was(case: Case) -> None:
     assert all(math.isfinite(number) for number in numbers_in(asdict(made)))
     plain = [asdict(replace(each, extra_s=0.0)) for each in made.operations]  # what rounds differ by may be below 0
     assert min(numbers_in([plain, asdict(made.updates), [asdict(each) for each in made.modules.values()]])) >= 0
-    assert min(made.base_s, made.recompute_s, made.spread) >= 0 < min(made.slope, made.sgd_step_s, made.took_s)
+    assert min(made.base_s, made.recompute_s, made.spread) >= 0 < min(made.sgd_step_s, made.took_s)
     assert (made.transfer_s, made.notes) == (0.0, ()) and 2 <= made.rounds <= 4
     assert from_json(to_json(made)) == made
 
@@ -152,8 +152,17 @@ def test_a_network_is_measured_and_left_as_it_was(case: Case) -> None:
     ]
     assert made.operations[-1].module == LOSS
 
-    assert sum(each.input_s + each.weight_s for each in made.modules.values()) == pytest.approx(sum(parts.full_s))
-    assert sum(each.forward_s for each in made.modules.values()) == pytest.approx(sum(parts.kept_s.values()))
+    plain_parts = module_costs(parts, 1.0, 1.0)
+    assert sum(each.input_s + each.weight_s for each in plain_parts.values()) == pytest.approx(sum(parts.full_s))
+    assert sum(each.forward_s for each in plain_parts.values()) == pytest.approx(sum(parts.kept_s.values()))
+    passing, weights = (
+        sum(getattr(each, name) for each in made.modules.values())
+        / (sum(getattr(each, name) for each in plain_parts.values()) or 1.0)
+        for name in ("forward_s", "weight_s")
+    )
+    assert passing > 0 and list(made.modules) == list(plain_parts)
+    for path, each in module_costs(parts, passing, weights).items():  # one factor for each kind of part
+        assert astuple(made.modules[path]) == pytest.approx(astuple(each))
     assert made.peaks is not None and made.peaks.sgd >= 4 * sum(weight.numel() for weight in network.parameters())
 
     assert [weight.requires_grad for weight in network.parameters()] == flags
@@ -269,7 +278,7 @@ def test_costs_of_merged_operations_add_up_to_those_of_modules() -> None:
         OperationCost("fc", (1,), 5.0, 0.0, (UnitCost(2, 3 * 0.6, 8 * 0.3),)),
         OperationCost(LOSS, (2,), 1.0, 0.0, ()),
     )
-    modules = module_costs(parts)
+    modules = module_costs(parts, 1.0, 1.0)
     assert (modules["relu"].input_s, modules["relu"].weight_s, modules["relu"].forward_s) == (5.0, 0.0, 2.0)
     assert (modules["fc"].input_s, modules["fc"].weight_s, modules["conv"].weight_s) == (5.0, 3.0, 10.0)
     assert (modules["conv"].saved_bytes, modules["fc"].saved_bytes) == (64, 0)

@@ -67,10 +67,10 @@ def test_every_arm_has_a_step_and_its_ratio_to_the_plain_one() -> None:
     found = forecast(calibration(), race, tree(), Run())
     cost = predict(calibration(), partitioned(arm(FAST, SLOW), tree()))
     assert list(found) == ["sgd", "multirate", "frozen"]
-    assert found["sgd"] == ArmForecast(calibration().sgd_step_s, 1.0, 0.0)
+    assert found["sgd"] == ArmForecast(pytest.approx(calibration().sgd_step_s), 1.0, 0.0)
     assert found["multirate"] == ArmForecast(cost.mean_step_s, cost.ratio, cost.uncertainty)
     assert found["frozen"].step_s == cost.frozen_step_s
-    assert found["frozen"].ratio == cost.frozen_step_s / calibration().sgd_step_s
+    assert found["frozen"].ratio == pytest.approx(cost.frozen_step_s / calibration().sgd_step_s)
     assert found["frozen"].uncertainty == pytest.approx(0.02 * found["frozen"].ratio)
     assert found["frozen"].ratio < found["multirate"].ratio < 1
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from multirate_core.cost.calibration import Calibration, Peaks, UpdateCost, Updates
-from multirate_core.cost.fit import correction
+from multirate_core.cost.fit import Correction, WholeStep, correction, scaled
 from multirate_core.cost.operations import BackwardCosts, OperationCost, UnitCost
 from multirate_core.cost.predict import (
     STEPS_TO_COUNT,
@@ -50,10 +50,9 @@ def known(**changes: Any) -> Calibration:
         facts={},
         parameters=NAMES,
         numbers=NUMBERS,
-        operations=CHAIN,
+        operations=scaled(CHAIN, 2.0, 2.0),
         modules={},
         base_s=10.0,
-        slope=2.0,
         updates=UPDATES,
         sgd_step_s=100.0,
         recompute_s=8.0,
@@ -101,7 +100,7 @@ def test_beside_a_skip_the_skipped_layer_runs_only_for_what_lies_before_it(due: 
     assert BackwardCosts(SKIP).seconds(due) == seconds
 
 
-def test_a_pass_is_its_base_and_the_slope_times_its_operations() -> None:
+def test_a_pass_is_its_base_and_the_operations_that_run() -> None:
     assert pass_s(known(), ()) == 10.0
     assert pass_s(known(), ["c.weight"]) == 10.0 + 2 * 4.125
     assert pass_s(known(), ["c.weight", "no.such"]) == 10.0 + 2 * 4.125
@@ -286,34 +285,52 @@ def test_the_curve_over_k_is_the_prediction_at_every_k(lean: bool) -> None:
 # Setting sums of parts right
 
 
-def test_two_whole_steps_set_sums_of_parts_right() -> None:
-    offset, slope = correction((10.0, 4.0), (13.0, 6.0), least_s=3.0)
-    assert slope == pytest.approx(7 / 6)
-    assert offset + slope * 10 == pytest.approx(13) and offset + slope * 4 == pytest.approx(6)
+FULL, FEW, FAR = WholeStep(22.0, 10.0, 5.0), WholeStep(8.0, 4.0, 0.5), WholeStep(17.0, 10.0, 1.0)
+
+
+def corrected(found: Correction, step: WholeStep) -> float:
+    return found.offset_s + found.passing * step.passing_s + found.weights * step.weights_s
+
+
+def test_three_whole_steps_set_both_kinds_of_parts_right() -> None:
+    found = correction(FULL, FEW, FAR, least_s=3.0)
+    assert [corrected(found, step) for step in (FULL, FEW, FAR)] == pytest.approx([22.0, 8.0, 17.0])
+    assert (found.weights, found.passing) == pytest.approx((5 / 4, (17 - 8 - 0.5 * 5 / 4) / 6))
+
+
+@pytest.mark.parametrize("far", [None, FULL, FEW, WholeStep(17.0, 10.0, 4.5), WholeStep(9.0, 4.5, 1.0)])
+def test_where_a_third_step_tells_nothing_new_one_factor_comes_from_two(far: WholeStep | None) -> None:
+    full = WholeStep(18.0, 10.0, 5.0)
+    found = correction(full, FEW, far, least_s=3.0)
+    assert found.passing == found.weights == pytest.approx(10 / 10.5)
+    assert [corrected(found, step) for step in (full, FEW)] == pytest.approx([18.0, 8.0])
+
+
+def test_two_steps_that_are_alike_leave_the_parts_as_they_are() -> None:
+    found = correction(FULL, WholeStep(5.0, 10.0, 4.9), None, least_s=3.0)
+    assert (found.passing, found.weights) == (1.0, 1.0) and corrected(found, FULL) == pytest.approx(22.0)
 
 
 @pytest.mark.parametrize(
-    ("parts", "steps", "slope"),
+    ("far_s", "weights", "passing"),
     [
-        ((10.0, 9.9), (13.0, 5.0), 1.0),  # too close to tell
-        ((10.0, 4.0), (40.0, 6.0), 1.5),  # the machine was disturbed
-        ((10.0, 4.0), (6.0, 6.0), 2 / 3),
-        ((3.0, 3.0), (6.0, 6.0), 1.0),
+        (21.5, 2 / 3, 1.5),  # hardly anything is left for the weights: their factor is the least, the rest is passing
+        (14.0, 1.5, (14 - 8 - 0.5 * 1.5) / 6),
+        (2.0, 1.5, 2 / 3),
     ],
 )
-def test_a_correction_that_cannot_be_is_not_made(
-    parts: tuple[float, float], steps: tuple[float, float], slope: float
-) -> None:
-    offset, found = correction(parts, steps, least_s=3.0)
-    assert found == pytest.approx(slope)
-    assert offset + found * parts[0] == pytest.approx(steps[0])  # the full step is right in any case
+def test_the_factors_stay_in_bounds_and_the_full_step_right(far_s: float, weights: float, passing: float) -> None:
+    found = correction(FULL, FEW, replace(FAR, step_s=far_s), least_s=3.0)
+    assert (found.weights, found.passing) == pytest.approx((weights, passing))
+    assert corrected(found, FULL) == pytest.approx(22.0)
 
 
-def test_where_the_line_would_leave_no_time_for_a_forward_pass_everything_is_scaled() -> None:
-    # Parts of 20 and 8, 5 of it forward, were measured while the machine was busy: whole steps took 2 and 1.
-    assert correction((20.0, 8.0), (2.0, 1.0), least_s=5.0) == (0.0, 0.1)
-    offset, slope = correction((20.0, 8.0), (12.0, 4.0), least_s=5.0)
-    assert (offset, slope) == pytest.approx((12 - 20 * 2 / 3, 2 / 3)) and offset + slope * 5 > 0
+def test_where_nothing_would_be_left_for_a_forward_pass_everything_is_scaled() -> None:
+    # 20 and 8 of parts, 5 of them forward, were measured while the machine was busy: whole steps took 2 and 1.
+    busy = WholeStep(2.0, 15.0, 5.0), WholeStep(1.0, 8.0, 0.0)
+    assert correction(*busy, None, least_s=5.0) == Correction(0.0, 0.1, 0.1)
+    found = correction(WholeStep(12.0, 15.0, 5.0), WholeStep(4.0, 8.0, 0.0), None, least_s=5.0)
+    assert found.passing == pytest.approx(2 / 3) and found.offset_s + found.passing * 5 > 0
 
 
 # Large networks

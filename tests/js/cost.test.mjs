@@ -13,7 +13,7 @@ import { blocks, parameter, row } from "./trees.mjs";
 const GROUPS = [{ name: "fast", period: 1 }, { name: "slow", period: 5 }];
 
 function costOf(nodes, unitCount, fields = {}) {
-  return { measured: true, nodes, rows: {}, unit_s: new Array(unitCount).fill(0), slope: 1, base_s: 0, sgd_s: 1, ...fields };
+  return { measured: true, nodes, rows: {}, unit_s: new Array(unitCount).fill(0), base_s: 0, sgd_s: 1, ...fields };
 }
 
 const needed = (cost, codes) => [...neededNodes(cost, fastUnits(codes, GROUPS))].join("");
@@ -31,10 +31,10 @@ test("in a chain everything after the first fast layer is needed, and it alone g
   assert.equal(seconds(chain(), "000"), 10.5 + 202.5 + 404.5);
 });
 
-test("the seconds of a fast step have a base, a slope and the updates of the fast parameters", () => {
-  const cost = chain({ slope: 2, base_s: 7, unit_s: [0.1, 0.2, 0.4] });
-  assert.equal(seconds(cost, "110"), 7 + 2 * 40.5 + 0.4);
-  assert.equal(seconds(cost, "010"), 7 + 2 * (10.5 + 200.5 + 404.5) + 0.1 + 0.4);
+test("the seconds of a fast step have a base and the updates of the fast parameters", () => {
+  const cost = chain({ base_s: 7, unit_s: [0.1, 0.2, 0.4] });
+  assert.equal(seconds(cost, "110"), 7 + 40.5 + 0.4);
+  assert.equal(seconds(cost, "010"), 7 + (10.5 + 200.5 + 404.5) + 0.1 + 0.4);
   assert.equal(seconds(cost, "111"), 7);
 });
 

@@ -69,7 +69,7 @@ def test_a_drop_arrives_and_the_data_sent_stay_the_same_bytes(board: AppTest) ->
 
 def test_the_cost_goes_to_the_browser_and_one_of_another_network_does_not(board: AppTest) -> None:
     assert sent(board)["cost"] is None
-    cost = {"measured": False, "nodes": [], "rows": {}, "unit_s": [0, 0, 0], "slope": 0, "base_s": 0, "sgd_s": 0}
+    cost = {"measured": False, "nodes": [], "rows": {}, "unit_s": [0, 0, 0], "base_s": 0, "sgd_s": 0}
     board.session_state["cost"] = cost
     assert seen(drop(board, "101")) == "101"
     assert sent(board.run())["cost"] == cost

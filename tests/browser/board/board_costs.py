@@ -53,7 +53,7 @@ def cost_of(rows: Sequence[Row], measured: bool) -> dict[str, Any]:
     costs = Costs(rows)
     sgd = 1.25 * sum(3 * costs.rows[row["id"]]["forward_s"] for row in costs.modules if row["parent"] is None)
     cost = {"measured": True, "nodes": costs.nodes, "rows": costs.rows, "unit_s": [1e-5] * len(costs.units)}
-    cost |= {"slope": 1.1, "base_s": 0.3 * sgd, "sgd_s": sgd}
+    cost |= {"base_s": 0.3 * sgd, "sgd_s": sgd}
     return cost if measured else without_seconds(cost)
 
 
@@ -62,5 +62,5 @@ def without_seconds(cost: dict[str, Any]) -> dict[str, Any]:
     nodes = [[inputs, 0, 0, [[unit, 0, 0] for unit, _, _ in units]] for inputs, _, _, units in cost["nodes"]]
     nothing = {"forward_s": 0, "backward_s": 0, "saved_bytes": 0}
     rows = {name: row | nothing for name, row in cost["rows"].items()}
-    zeros = {"slope": 0, "base_s": 0, "sgd_s": 0, "unit_s": [0] * len(cost["unit_s"])}
+    zeros = {"base_s": 0, "sgd_s": 0, "unit_s": [0] * len(cost["unit_s"])}
     return cost | zeros | {"measured": False, "nodes": nodes, "rows": rows}

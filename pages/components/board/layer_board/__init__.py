@@ -69,7 +69,7 @@ def board_content(rows: Sequence[Mapping[str, Any]], cost: Mapping[str, Any] | N
             `rows`: by the id of a module's row, `nodes` (places of those that its own code made), and of a step of SGD,
             with everything below, `forward_s`, `backward_s` and `saved_bytes`;
             `unit_s`: per parameter, seconds that an update with a fresh gradient takes more than drifting;
-            `base_s`, `slope`: a fast step takes `base_s` + `slope` × what its nodes take + its part of `unit_s`;
+            `base_s`: a fast step takes that + what its nodes take + its part of `unit_s`;
             `sgd_s`: seconds of a step of SGD.
     """
     units = sum(bool(row["unit"]) for row in rows)

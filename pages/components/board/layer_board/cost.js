@@ -28,7 +28,7 @@ export function fastStepSeconds(cost, fast, needed = neededNodes(cost, fast)) {
     if (needed[place]) backward += nodeSeconds(node, fast, needed);
   });
   const updates = cost.unit_s.reduce((sum, seconds, unit) => sum + (fast[unit] ? seconds : 0), 0);
-  return cost.base_s + cost.slope * backward + updates;
+  return cost.base_s + backward + updates;
 }
 
 /** A gradient that is computed beside the one that goes on below costs less than one for which the node runs alone. */
