@@ -94,7 +94,7 @@ class Calibration:
         facts: what it depends on, in words: device, threads, batch size, versions.
         parameters: first names of the trainable ones, in order.
         numbers: how many numbers each has.
-        operations: in the order of the gradient graph.
+        operations: in the order of the gradient graph; their seconds, like those below, are of a whole step, corrected.
         modules: by path, in the order in which their code first ran.
         base_s: seconds of forward pass and loss where nothing needs a gradient.
         updates: of the optimisers.

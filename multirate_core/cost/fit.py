@@ -132,9 +132,10 @@ def correction(full: WholeStep, few: WholeStep, far: WholeStep | None, least_s: 
     """Return what makes the sums of parts of three whole steps equal to what these took.
 
     Marks between operations take time, and whole steps have effects that their parts do not have. Factors are kept
-    between 2/3 and 3/2: beyond that the machine was disturbed. Where steps are too alike to tell two factors apart, one
-    stands for both; where that cannot be told either, it is 1. The full step comes out right in any case. Where nothing
-    would be left for a forward pass, everything is scaled by the full step instead.
+    between 2/3 and 3/2: beyond that the machine was disturbed, and `far` does not come out right. Where steps are too
+    alike to tell two factors apart, or to keep both in bounds, one stands for both; where that cannot be told either,
+    it is 1. The full step comes out right in any case. Where nothing would be left for a forward pass, everything is
+    scaled by the full step instead.
 
     Args:
         full: every gradient.
@@ -162,9 +163,10 @@ def _one_factor(full: WholeStep, few: WholeStep) -> tuple[float, float]:
 
 
 def _two_factors(full: WholeStep, few: WholeStep, far: WholeStep) -> tuple[float, float] | None:
-    """Return the factors of the two kinds of parts; None if the steps do not tell them apart.
+    """Return the factors of the two kinds of parts; None if the steps do not tell them apart, or beyond all bounds.
 
-    From few to far mostly the passing on grows, from far to full the weights' gradients: two equations.
+    From few to far mostly the passing on grows, from far to full the weights' gradients: two equations. If the second
+    factor has to be bounded, the first one keeps few and full right: most partitions lie between those.
     """
     total_s = full.passing_s + full.weights_s
     first, second = _difference(far, few), _difference(full, far)
@@ -172,7 +174,9 @@ def _two_factors(full: WholeStep, few: WholeStep, far: WholeStep) -> tuple[float
     if min(first.passing_s, second.weights_s) <= ALIKE * total_s or area <= 0:
         return None
     weights = _bounded((first.passing_s * second.step_s - second.passing_s * first.step_s) / area)
-    return _bounded((first.step_s - weights * first.weights_s) / first.passing_s), weights
+    whole = _difference(full, few)
+    passing = (whole.step_s - weights * whole.weights_s) / whole.passing_s
+    return (passing, weights) if passing == _bounded(passing) else None
 
 
 def _difference(one: WholeStep, other: WholeStep) -> WholeStep:

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -22,10 +23,11 @@ from multirate_core.cost.fit import Measured, sources
 from multirate_core.cost.passes import TracedPass, bare_forward_seconds, pass_seconds, trace
 from multirate_core.cost.peaks import peak_bytes
 from multirate_core.cost.subject import Subject
-from multirate_core.cost.updates import FAST, NEVER, measure_updates, multirate_arm, plain_arm
+from multirate_core.cost.updates import FAST, measure_updates, multirate_arm, plain_arm
 from multirate_core.errors import ConfigError
 from multirate_core.lean import make_lean
 from multirate_core.optim import MultirateOptimizer
+from multirate_core.optim.weight_decay import base_name
 from multirate_core.training.lane import train_step
 from multirate_core.training.timers import slice_timer
 
@@ -152,16 +154,12 @@ class _Steps:
 
     def far_s(self) -> float:
         """Return the seconds of one in which the first layers are due too, so that gradients are passed on to them."""
-        self.multirate.set_periods({FAR: 1})
-        try:
-            return self.few_s()
-        finally:
-            self.multirate.set_periods({FAR: NEVER})
+        self._make_due(lambda group: base_name(group["name"]) == FAR)
+        return self.few_s()
 
     def full(self, lean: bool) -> None:
         """Take a multirate step in which every parameter is due; ConfigError if lean memory does not fit."""
-        for group in self.multirate.param_groups:
-            group["steps_since_refresh"] = None
+        self._make_due(lambda _: True)
         self.multirate.zero_grad()
         handle = make_lean(self._subject.model, self.multirate) if lean else None
         try:
@@ -180,6 +178,11 @@ class _Steps:
     def release(self) -> None:
         """Let every parameter need a gradient again."""
         self.multirate.release()
+
+    def _make_due(self, chosen: Callable[[dict[str, Any]], bool]) -> None:
+        """Let these groups get a gradient in the next step, whatever their period; they go on drifting after it."""
+        for group in filter(chosen, self.multirate.param_groups):
+            group["steps_since_refresh"] = None
 
     def _timed(self, arm: ArmOptimizer) -> float:
         timer = slice_timer(self._subject.device)

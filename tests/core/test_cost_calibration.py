@@ -24,8 +24,10 @@ from multirate_core.cost.operations import BackwardCosts, OperationCost, UnitCos
 from multirate_core.cost.passes import LOSS, pass_seconds, trace
 from multirate_core.cost.predict import Partitioned, predict
 from multirate_core.cost.subject import Subject
+from multirate_core.cost.updates import FAST
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers.gradient_graph import GradientGraph, Operation, merge
+from multirate_core.optim.weight_decay import base_name
 from multirate_core.training.forward import Forward
 
 Made = tuple[Calibration, Measured, list[tuple[str, float]]]
@@ -313,3 +315,28 @@ def test_gradients_are_passed_on_from_parameters_that_are_used_nowhere_else() ->
     first = Operation("EmbeddingBackward0", "embedding", (), ("tied", "own"))
     graph = GradientGraph((first, Operation("MmBackward0", "head", (0,), ("tied",))))
     assert sources(graph) == ["own"]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(batch_size=4),
+        Recipe(batch_size=4, base="adamw", weight_decay=0.01, decay_norms=False),
+        Recipe(batch_size=4, nesterov=True),
+        Recipe(batch_size=4, momentum=0.0),
+    ],
+    ids=("momentum", "adamw", "nesterov", "plain"),
+)
+def test_a_step_with_few_gradients_stays_one_after_a_step_that_reaches_the_first_layers(recipe: Recipe) -> None:
+    subject = subject_of(next(case for case in NETWORKS if case.name == "Convolutions"), recipe)
+    names = list(subject.trainable)
+    steps = measure._Steps(subject, names[-2:], [names[0], names[1], names[-1]])
+    assert steps.far == names[:2]
+    for _ in range(2):
+        assert steps.sgd_s() > 0 and all(weight.requires_grad for weight in subject.trainable.values())
+        assert steps.few_s() > 0
+        assert {base_name(name) for name in steps.multirate.last_refreshed} == {FAST}
+        assert steps.far_s() > 0
+        assert {base_name(name) for name in steps.multirate.last_refreshed} == {FAST, measure.FAR}
+        assert len(steps.multirate.last_refreshed) == (4 if recipe.base == "adamw" else 2)  # norms and biases apart
+    steps.release()

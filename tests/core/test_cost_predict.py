@@ -314,15 +314,21 @@ def test_two_steps_that_are_alike_leave_the_parts_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("far_s", "weights", "passing"),
     [
-        (21.5, 2 / 3, 1.5),  # hardly anything is left for the weights: their factor is the least, the rest is passing
-        (14.0, 1.5, (14 - 8 - 0.5 * 1.5) / 6),
-        (2.0, 1.5, 2 / 3),
+        (18.0, 2 / 3, (11 - 4.5 * 2 / 3) / 6),  # hardly anything is left for the weights' gradients
+        (12.0, 3 / 2, (11 - 4.5 * 3 / 2) / 6),
+        (2.0, 3 / 2, (11 - 4.5 * 3 / 2) / 6),
     ],
 )
-def test_the_factors_stay_in_bounds_and_the_full_step_right(far_s: float, weights: float, passing: float) -> None:
-    found = correction(FULL, FEW, replace(FAR, step_s=far_s), least_s=3.0)
+def test_a_factor_stays_in_bounds_and_both_ends_right(far_s: float, weights: float, passing: float) -> None:
+    full = replace(FULL, step_s=19.0)
+    found = correction(full, FEW, replace(FAR, step_s=far_s), least_s=3.0)
     assert (found.weights, found.passing) == pytest.approx((weights, passing))
-    assert corrected(found, FULL) == pytest.approx(22.0)
+    assert [corrected(found, step) for step in (full, FEW)] == pytest.approx([19.0, 8.0])
+
+
+def test_where_both_factors_would_be_out_of_bounds_one_does_for_both() -> None:
+    found = correction(FULL, FEW, replace(FAR, step_s=21.5), least_s=3.0)
+    assert found.passing == found.weights == pytest.approx(14 / 10.5)
 
 
 def test_where_nothing_would_be_left_for_a_forward_pass_everything_is_scaled() -> None:

@@ -152,11 +152,15 @@ def _tree_id(tree: LayerTree) -> str:
     return f"{_names_id(tree)}{'x'.join(map(str, tree.input_shape))}:{tree.root.signature}"
 
 
+def _content_id(tree: LayerTree) -> str:
+    return f"{_tree_id(tree)}:{hash(tree.gradients)}"  # the same modules may be called in another way
+
+
 def _measurement_id(measured: Calibration) -> str:
     return f"{measured.facts} {measured.took_s!r} {measured.sgd_step_s!r} {measured.base_s!r}"
 
 
-@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={LayerTree: _tree_id, Calibration: _measurement_id})
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={LayerTree: _content_id, Calibration: _measurement_id})
 def _content(tree: LayerTree, measured: Calibration | None, drift: bool) -> BoardContent:
     return board_content(board_rows(tree), board_costs(tree, measured, drift))
 

@@ -61,6 +61,20 @@ def test_dragging_an_early_layer_moves_the_line_up_and_undo_brings_it_back(board
     expect_fast(page, HEAD)
 
 
+def test_a_group_that_is_removed_takes_what_was_told_of_its_rows_along(board: Open) -> None:
+    page = board(cost="measured", groups="3")
+    drag(page, row(page, SLOW, "embed"), pane(page, 2))
+    row(page, 2, "embed").hover()
+    told = page.locator(".what-if")
+    expect(told).to_contain_text("embed")
+    page.get_by_role("button", name="Remove group").click()
+    expect(page.locator(".pane")).to_have_count(2)
+    expect(row(page, SLOW, "embed")).to_be_visible()
+    expect(told).not_to_contain_text("embed")
+    drag(page, row(page, SLOW, "embed"), pane(page, FAST))
+    expect(words(page)).to_have_text(re.compile("back to embed$"))
+
+
 def test_the_line_is_inside_an_open_block_and_a_closed_one_says_that_it_is_crossed_in_part(board: Open) -> None:
     page = board("small", cost="graph")
     toggle(page, SLOW, "layer2.0")

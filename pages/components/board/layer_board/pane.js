@@ -47,6 +47,7 @@ export class Pane {
 
   onResize() {
     this.measure();
+    this.top = this.scrolled = this.scroll.scrollTop;     // what was hidden may have been scrolled back
     this.paint();
     this.sweep();
   }
