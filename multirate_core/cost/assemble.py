@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
 from multirate_core.cost.calibration import Calibration, Updates
 from multirate_core.cost.fit import Measured, WholeStep, correction, module_costs, operation_costs, scaled
-from multirate_core.cost.operations import BackwardCosts
 from multirate_core.cost.passes import LOSS
+from multirate_core.cost.predict import numbers_of
 from multirate_core.cost.subject import Subject
 from multirate_core.lean.blocks import Block, find_blocks
 
@@ -44,76 +44,55 @@ def assemble(
     subject: Subject, measured: Measured, rounds: Rounds, updates: Updates, few: Sequence[str], far: Sequence[str]
 ) -> Calibration:
     """Return the costs, set right by the whole steps: with everything due, with `few` and with `far`."""
-    names = tuple(subject.trainable)
-    numbers = tuple(weight.numel() for weight in subject.trainable.values())
-    operations = operation_costs(measured, names)
-    sgd = statistics.median(rounds.sgd)
-    ratios, far_ratios = (_ratios(each, rounds.sgd) for each in (rounds.few, rounds.far))
-    bare = sum(measured.bare_s.values())
-    whole = _WholeSteps(names, numbers, BackwardCosts(operations), bare, subject.passes, updates)
-    full = whole.step(sgd, names, updates.plain_s(numbers))
-    some = whole.step(sgd * statistics.median(ratios), few)
-    further = whole.step(sgd * statistics.median(far_ratios), far) if far_ratios else None
-    least = sum(min(seconds, measured.kept_s.get(path, 0.0)) for path, seconds in measured.bare_s.items())
-    found = correction(full, some, further, subject.passes * least)
-    passing, weights = subject.passes * found.passing, subject.passes * found.weights
-    blocks = find_blocks(subject.model)[:-1]
-    return Calibration(
+    passes, blocks = subject.passes, find_blocks(subject.model)[:-1]
+    sgd, ratios = statistics.median(rounds.sgd), _ratios(rounds.few, rounds.sgd)
+    parts = Calibration(  # as they were measured
         facts={},
-        parameters=names,
-        numbers=numbers,
-        operations=scaled(operations, passing, weights),
-        modules=module_costs(measured, passing, weights),
-        base_s=found.offset_s + passing * bare,
+        parameters=tuple(subject.trainable),
+        numbers=tuple(weight.numel() for weight in subject.trainable.values()),
+        operations=operation_costs(measured, tuple(subject.trainable)),
+        modules={},
+        base_s=sum(measured.bare_s.values()),
         updates=updates,
         sgd_step_s=sgd,
-        recompute_s=passing * _seconds_inside(subject.model, blocks, measured.kept_s),
+        recompute_s=_seconds_inside(subject.model, blocks, measured.kept_s),
         transfer_s=0.0,
         spread=_half_width(ratios),
         peaks=None,
         took_s=0.0,
         rounds=len(rounds.sgd),
     )
+    plain = _whole_step(parts, passes, parts.parameters, sgd, updates.plain_s(parts.numbers))
+    steps = [
+        _whole_step(parts, passes, due, sgd * statistics.median(found), updates.multirate_s(*numbers_of(parts, due)))
+        for due, found in ((few, ratios), (far, _ratios(rounds.far, rounds.sgd)))
+        if found
+    ]
+    least = sum(min(seconds, measured.kept_s.get(path, 0.0)) for path, seconds in measured.bare_s.items())
+    found = correction(plain, steps[0], steps[1] if len(steps) > 1 else None, passes * least)
+    passing, weights = passes * found.passing, passes * found.weights
+    return replace(
+        parts,
+        operations=scaled(parts.operations, passing, weights),
+        modules=module_costs(measured, passing, weights),
+        base_s=found.offset_s + passing * parts.base_s,
+        recompute_s=passing * parts.recompute_s,
+    )
 
 
-@dataclass(frozen=True)
-class _WholeSteps:
-    """What turns a measured step into one to set parts right by.
-
-    Args:
-        names: of the parameters.
-        numbers: how many numbers each has.
-        backward: the operations, as their parts were measured.
-        bare_s: of a forward pass.
-        passes: of a step.
-        updates: of the optimisers.
-    """
-
-    names: Sequence[str]
-    numbers: Sequence[int]
-    backward: BackwardCosts
-    bare_s: float
-    passes: int
-    updates: Updates
-
-    def step(self, seconds: float, due: Sequence[str], update_s: float | None = None) -> WholeStep:
-        """Return a step that took so long with these parameters due; the update is multirate's if it is not given."""
-        chosen = set(due)
-        sizes: tuple[list[int], list[int]] = ([], [])
-        for name, count in zip(self.names, self.numbers, strict=True):
-            sizes[name not in chosen].append(count)
-        update_s = self.updates.multirate_s(*sizes) if update_s is None else update_s
-        passing_s, weights_s = self.backward.split([at for at, name in enumerate(self.names) if name in chosen])
-        return WholeStep(
-            step_s=max(seconds - update_s, LEAST_PASS * seconds),
-            passing_s=self.passes * (self.bare_s + passing_s),
-            weights_s=self.passes * weights_s,
-        )
+def _whole_step(parts: Calibration, passes: int, due: Sequence[str], seconds: float, update_s: float) -> WholeStep:
+    """Return a step of so many passes that took so long, with these parameters due."""
+    passing_s, weights_s = parts.backward.split([parts.places[name] for name in due])
+    return WholeStep(
+        step_s=max(seconds - update_s, LEAST_PASS * seconds),
+        passing_s=passes * (parts.base_s + passing_s),
+        weights_s=passes * weights_s,
+    )
 
 
 def _ratios(steps: Sequence[float], sgd: Sequence[float]) -> list[float]:
-    """Return the ratios of the steps of every round to the plain one's."""
-    return [step / plain for step, plain in zip(steps, sgd, strict=False)]
+    """Return the ratio of every round's step to its plain one; none where such steps were not taken."""
+    return [step / plain for step, plain in zip(steps, sgd, strict=bool(steps))]
 
 
 def _seconds_inside(model: nn.Module, blocks: Sequence[Block], seconds: Mapping[str, float]) -> float:

@@ -133,7 +133,7 @@ def step_s(
     names, slow = partition.due(due), partition.due(partition.periods.keys() - partition.fast_groups)
     # Lean memory computes again where slow gradients are due; where nothing is slow, every step is a full one.
     again = calibration.recompute_s if lean and (not slow or not set(slow).isdisjoint(names)) else 0.0
-    fresh, others = _numbers_of(calibration, names)
+    fresh, others = numbers_of(calibration, names)
     update = calibration.updates.multirate_s(fresh, others if partition.drift else ())
     return filled * (pass_s(calibration, names) + again) + update
 
@@ -141,7 +141,7 @@ def step_s(
 def _frozen_step_s(calibration: Calibration, partition: Partitioned, filled: float) -> float:
     """Return the seconds of a step of torch's own optimiser on the fast groups."""
     names = partition.due(partition.fast_groups)
-    update = calibration.updates.plain_s(_numbers_of(calibration, names)[0])
+    update = calibration.updates.plain_s(numbers_of(calibration, names)[0])
     return filled * pass_s(calibration, names) + update
 
 
@@ -151,7 +151,7 @@ def _sgd_step_s(calibration: Calibration, filled: float) -> float:
     return filled * (calibration.sgd_step_s - update) + update
 
 
-def _numbers_of(calibration: Calibration, names: Collection[str]) -> tuple[list[int], list[int]]:
+def numbers_of(calibration: Calibration, names: Collection[str]) -> tuple[list[int], list[int]]:
     """Return how many numbers each of these parameters has, and each of the others."""
     chosen = set(names)
     due: list[int] = []

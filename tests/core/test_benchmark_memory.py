@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks.memory import Case, _cycle_times, _figures
 from benchmarks.memory_probe import MIB, Probe, build, tensor_bytes
@@ -53,11 +55,20 @@ def counted(variant: str) -> tuple[int, float]:
     return round(found["saved_mib"] * MIB), found["tensors_mib"] * MIB / parameters
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Some kernels take scratch for every thread: as much as the parameters for two of them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.slow
-def test_the_counters_see_saved_activations_and_parameters_momenta_and_gradients() -> None:
+def test_the_counters_see_saved_activations_and_parameters_momenta_and_gradients(one_thread: None) -> None:
     (plain, plain_peak), (lean, lean_peak) = counted("multirate"), counted("lean")
     assert 0 < lean < 0.6 * plain
-    assert 3.0 < lean_peak <= plain_peak < 3.5
+    assert 3.0 < lean_peak <= plain_peak < 4.0  # each once, and the kernels' scratch beside
 
 
 @pytest.mark.slow

@@ -79,11 +79,15 @@ export class Board {
   /** One pane per group. */
   layPanes() {
     this.clearSelection();
-    for (const pane of this.panes) pane.close();
+    this.close();
     if (this.costs) this.costs.told = null;
     this.panes = this.data.groups.map((_, group) => new Pane(this, group));
     this.root.classList.toggle("many", this.panes.length > FEW_GROUPS);
     this.root.querySelector(".panes").replaceChildren(...this.panes.map((pane) => pane.section));
+  }
+
+  close() {
+    for (const pane of this.panes) pane.close();
   }
 
   get codes() {

@@ -31,7 +31,7 @@ function controlKey({ board, pane, event }) {
 
 function plainKey(here) {
   const { board, pane, index, row, event } = here;
-  const page = Math.max(1, Math.floor(pane.scroll.clientHeight / board.rowHeight) - 2);
+  const page = Math.max(1, Math.floor(pane.view / board.rowHeight) - 2);
   const to = targetGroup(event.key);
   if (to !== null) return moveByKey(here, to);
   switch (event.key) {
