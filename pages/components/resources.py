@@ -23,11 +23,12 @@ from multirate_core.models.own_sources import listed_models
 from pages.components.text import plain
 
 RETRY_AFTER_S = 20.0
+UNWANTED_AFTER_S = 5.0  # a page that waits for a measurement asks once a second
 
 _lock = threading.Lock()
 _started: dict[str, subprocess.Popen[bytes]] = {}
 _failed_at: dict[str, float] = {}
-_measurements: set[str] = set()  # which of them measure costs
+_wanted: dict[str, tuple[requests.CalibrationRequest, float]] = {}  # measurements, and when a page last asked
 
 
 def backend() -> Backend:
@@ -69,26 +70,48 @@ def facts_of_hub_data(request: hub_facts.HubRequest) -> hub_facts.HubFacts | hub
 
 
 def calibration(request: requests.CalibrationRequest, begin: bool) -> Calibration | requests.CalibrationError | None:
-    """Return what was measured of a network's costs; None before that. `begin` has it measured if it was not."""
-    if begin:
-        with _lock:
-            _measurements.add(requests.key(request))
+    """Return what was measured of a network's costs; None before that.
+
+    Args:
+        request: what is wanted.
+        begin: have it measured if it was not, and end the measurements that no page waits for any more.
+    """
+    with _lock:
+        _wanted[requests.key(request)] = (request, time.monotonic())
+        if begin:
+            _end_unwanted()
     return _made(requests, request, requests.CalibrationError, begin)
 
 
 def is_being_measured(request: requests.CalibrationRequest) -> bool:
     """Tell whether a process measures these costs now."""
     with _lock:
-        process = _started.get(requests.key(request))
-        return process is not None and process.poll() is None
+        return _runs(requests.key(request))
 
 
 def another_is_measured(request: requests.CalibrationRequest) -> bool:
-    """Tell whether this server has other costs measured now: each process has torch in memory while it waits."""
+    """Tell whether a page waits for other costs, measured now: each process has torch in memory while it waits."""
     own = requests.key(request)
     with _lock:
-        running = (_started[key].poll() is None for key in _measurements if key != own and key in _started)
-        return any(running)
+        return any(key != own and _runs(key) and not _is_unwanted(since) for key, (_, since) in _wanted.items())
+
+
+def _end_unwanted() -> None:
+    """End measurements whose settings were changed, or whose pages were closed: what is wanted waits for them."""
+    for key, (request, since) in list(_wanted.items()):
+        if _is_unwanted(since):
+            del _wanted[key]
+            if _runs(key):
+                requests.stop(request, _started.pop(key))
+
+
+def _runs(key: str) -> bool:
+    process = _started.get(key)
+    return process is not None and process.poll() is None
+
+
+def _is_unwanted(since: float) -> bool:
+    return time.monotonic() - since > UNWANTED_AFTER_S
 
 
 def _made(maker: Any, request: Any, failure: type[Any], begin: bool = True) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +19,7 @@ from multirate_core.data.catalog import data_shape
 from multirate_core.models.catalog import model_info
 from multirate_core.partition.codes import DIGITS
 from multirate_core.presets import DEFAULT, RACE_PRESETS
+from pages.components import resources
 from pages.components.meter import panel
 from pages.components.state import field_key, period_key
 
@@ -148,6 +151,38 @@ def test_the_servers_owner_can_turn_the_meter_off(measured: None, monkeypatch: p
     monkeypatch.setenv(panel.VARIABLE, "off")
     session = open_app()
     assert is_well(session) and MEASURE not in labels(session) and board(session)["cost"]["measured"] is False
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Half a second without a question, and a measurement is unwanted; none is left behind."""
+    monkeypatch.setattr(resources, "UNWANTED_AFTER_S", 0.5)
+    yield
+    monkeypatch.setattr(resources, "UNWANTED_AFTER_S", -1.0)
+    resources._end_unwanted()
+
+
+def within_a_minute(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_measurement_that_no_page_waits_for_any_more_makes_room_for_the_next() -> None:
+    first = first_request()
+    second, third = (replace(first, recipe=replace(first.recipe, batch_size=size)) for size in (17, 18))
+    assert resources.calibration(first, begin=True) is None
+    within_a_minute(lambda: requests.progress(first) is not None)
+    assert resources.another_is_measured(second)
+    within_a_minute(lambda: not resources.another_is_measured(second))
+    assert resources.is_being_measured(first)  # as long as nobody wants another one
+    resources.calibration(second, begin=True)
+    assert not resources.is_being_measured(first) and resources.is_being_measured(second)
+    assert requests.progress(first) is None and resources.calibration(first, begin=False) is None
+    resources.calibration(third, begin=True)
+    assert resources.is_being_measured(second)  # a page has just asked for it
 
 
 def test_another_word_for_the_meter_is_refused_and_the_page_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
