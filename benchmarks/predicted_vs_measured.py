@@ -26,6 +26,7 @@ from multirate_core.cost.predict import Partitioned, predict
 from multirate_core.cost.subject import Subject
 from multirate_core.machine import usable_cores
 from multirate_core.optim import MultirateSGD
+from multirate_core.training.allocator import settle_allocator
 from multirate_core.training.forward import Forward
 
 PERIODS = (1, 5, 20)
@@ -69,6 +70,7 @@ class Split:
 def measure(quick: bool) -> Result:
     """Predict and measure every partition of every network."""
     torch.set_num_threads(usable_cores())
+    settle_allocator()
     seed = commit()
     rows: dict[str, list[dict[str, Any]]] = {}
     calibrations: dict[str, Calibration] = {}

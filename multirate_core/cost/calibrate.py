@@ -28,6 +28,7 @@ from multirate_core.data import registry as data_registry
 from multirate_core.errors import ConfigError, ModelError, MultirateError
 from multirate_core.models.registry import build_skeleton, sample_shape
 from multirate_core.models.tokenizer import tokenizer_of
+from multirate_core.training.allocator import settle_allocator
 from multirate_core.training.batches import TrainingOrder
 from multirate_core.training.device import choose_device, cpu_threads, environment
 from multirate_core.training.forward import Forward, require_supported
@@ -57,6 +58,7 @@ def calibrate(request: CalibrationRequest, say: Say = lambda _text, _fraction: N
     require_supported(request.execution.precision, False, device)
     go_on = _watch_races(request)
     go_on()
+    settle_allocator()
     with cpu_threads(request.threads):
         say("building the network", 0.0)
         torch.manual_seed(0)

@@ -16,7 +16,7 @@ from multirate_core.cost.operations import BackwardCosts, OperationCost, UnitCos
 from multirate_core.errors import ConfigError
 
 CALIBRATION_FORMAT = "multirate-calibration"
-CALIBRATION_VERSION = 3
+CALIBRATION_VERSION = 4
 
 
 @dataclass(frozen=True)

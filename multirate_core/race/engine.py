@@ -32,6 +32,7 @@ from multirate_core.race.lanes import race_lanes
 from multirate_core.race.partitions import resolve_partitions
 from multirate_core.race.seed import Control
 from multirate_core.race.start import RaceParts
+from multirate_core.training.allocator import settle_allocator
 from multirate_core.training.batches import SHARE_OF_FREE_MEMORY, drops_single, steps_per_epoch
 from multirate_core.training.device import choose_device, cpu_threads, environment
 from multirate_core.training.forward import require_supported
@@ -58,6 +59,7 @@ def run(config: RaceConfig, control: Control) -> Iterator[Event]:
     if config.execution.compile:
         yield PhaseChanged("looking for a compiler")
     require_supported(config.execution.precision, config.execution.compile, device)
+    settle_allocator()
     with cpu_threads(config.threads):
         yield PhaseChanged(f"building {config.model.name}")
         shape = data_shape(config.data, model_info(config.model.name))

@@ -175,6 +175,7 @@ def test_a_measurement_that_no_page_waits_for_any_more_makes_room_for_the_next()
     second, third = (replace(first, recipe=replace(first.recipe, batch_size=size)) for size in (17, 18))
     assert resources.calibration(first, begin=True) is None
     within_a_minute(lambda: requests.progress(first) is not None)
+    assert resources.calibration(first, begin=False) is None
     assert resources.another_is_measured(second)
     within_a_minute(lambda: not resources.another_is_measured(second))
     assert resources.is_being_measured(first)  # as long as nobody wants another one
