@@ -28,7 +28,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """In the quick set, leave out files that are slow as a whole before they are read: half of its time went there."""
+    """In the quick set, leave out files that are slow as a whole before they are imported: half its time went there."""
     if "not slow" not in config.getoption("markexpr", "") or collection_path.suffix != ".py":
         return None
     text = collection_path.read_text(encoding="utf-8")

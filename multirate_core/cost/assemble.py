@@ -45,8 +45,9 @@ def assemble(
 ) -> Calibration:
     """Return the costs, set right by the whole steps: with everything due, with `few` and with `far`."""
     passes, blocks = subject.passes, find_blocks(subject.model)[:-1]
-    sgd, ratios = statistics.median(rounds.sgd), _ratios(rounds.few, rounds.sgd)
-    parts = Calibration(  # as they were measured
+    sgd = statistics.median(rounds.sgd)
+    few_ratios, far_ratios = _ratios(rounds.few, rounds), _ratios(rounds.far, rounds)
+    parts = Calibration(  # of one pass, as they were measured
         facts={},
         parameters=tuple(subject.trainable),
         numbers=tuple(weight.numel() for weight in subject.trainable.values()),
@@ -57,19 +58,20 @@ def assemble(
         sgd_step_s=sgd,
         recompute_s=_seconds_inside(subject.model, blocks, measured.kept_s),
         transfer_s=0.0,
-        spread=_half_width(ratios),
+        spread=_half_width(few_ratios),
         peaks=None,
         took_s=0.0,
         rounds=len(rounds.sgd),
     )
+
+    def multirate(due: Sequence[str], ratios: Sequence[float]) -> WholeStep:
+        update_s = updates.multirate_s(*numbers_of(parts, due))
+        return _whole_step(parts, passes, due, sgd * statistics.median(ratios), update_s)
+
     plain = _whole_step(parts, passes, parts.parameters, sgd, updates.plain_s(parts.numbers))
-    steps = [
-        _whole_step(parts, passes, due, sgd * statistics.median(found), updates.multirate_s(*numbers_of(parts, due)))
-        for due, found in ((few, ratios), (far, _ratios(rounds.far, rounds.sgd)))
-        if found
-    ]
     least = sum(min(seconds, measured.kept_s.get(path, 0.0)) for path, seconds in measured.bare_s.items())
-    found = correction(plain, steps[0], steps[1] if len(steps) > 1 else None, passes * least)
+    further = multirate(far, far_ratios) if far_ratios else None
+    found = correction(plain, multirate(few, few_ratios), further, passes * least)
     passing, weights = passes * found.passing, passes * found.weights
     return replace(
         parts,
@@ -90,9 +92,9 @@ def _whole_step(parts: Calibration, passes: int, due: Sequence[str], seconds: fl
     )
 
 
-def _ratios(steps: Sequence[float], sgd: Sequence[float]) -> list[float]:
+def _ratios(steps: Sequence[float], rounds: Rounds) -> list[float]:
     """Return the ratio of every round's step to its plain one; none where such steps were not taken."""
-    return [step / plain for step, plain in zip(steps, sgd, strict=bool(steps))]
+    return [step / plain for step, plain in zip(steps, rounds.sgd, strict=bool(steps))]
 
 
 def _seconds_inside(model: nn.Module, blocks: Sequence[Block], seconds: Mapping[str, float]) -> float:

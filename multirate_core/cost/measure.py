@@ -109,7 +109,7 @@ def _all_rounds(
         longest = max(longest, time.perf_counter() - round_begun)
         spent = time.perf_counter() - begun
         least = LEAST_ROUNDS if longest < SLOW_ROUND_S else 1
-        if number >= least and spent + longest > ROUNDS_S:
+        if number == MOST_ROUNDS or (number >= least and spent + longest > ROUNDS_S):
             break
         share = max(min(1.0, spent / ROUNDS_S), number / MOST_ROUNDS) if number else 0.0
         say(f"measuring, round {number + 1}", 0.05 + 0.7 * share)

@@ -143,13 +143,6 @@ def start(request: CalibrationRequest) -> subprocess.Popen[bytes]:
     return kept_answer.start(answer_of(request))
 
 
-def stop(request: CalibrationRequest, process: subprocess.Popen[bytes]) -> None:
-    """End the process that makes a calibration, as if it had not been asked for."""
-    process.kill()
-    process.wait()
-    progress_path(request).unlink(missing_ok=True)
-
-
 def outcome(request: CalibrationRequest, process: subprocess.Popen[bytes]) -> Calibration | CalibrationError | None:
     """Return what `read` returns; if the process died without a word, an error with the end of its log.
 

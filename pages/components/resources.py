@@ -1,10 +1,12 @@
-"""What all sessions of this server share: the backend, layer trees and previews under way, and the store's upkeep."""
+"""What all sessions of this server share: the backend, what other processes make for pages, and the store's upkeep."""
 
 from __future__ import annotations
 
 import subprocess
 import threading
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -23,12 +25,27 @@ from multirate_core.models.own_sources import listed_models
 from pages.components.text import plain
 
 RETRY_AFTER_S = 20.0
-UNWANTED_AFTER_S = 5.0  # a page that waits for a measurement asks once a second
+UNWANTED_AFTER_S = 5.0  # a page that waits for a measurement asks once a second; in a hidden tab once a minute
+GONE_WITHIN_S = 2.0  # all pages wait meanwhile; a process that was killed is gone at once
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """When a page last asked for costs, and how long before that one had."""
+
+    since: float
+    gap_s: float
+
+    @property
+    def no_more(self) -> bool:
+        """Whether pages seem to have gone: they are late by more than one of their turns."""
+        return time.monotonic() - self.since > max(UNWANTED_AFTER_S, 2 * self.gap_s)
+
 
 _lock = threading.Lock()
 _started: dict[str, subprocess.Popen[bytes]] = {}
 _failed_at: dict[str, float] = {}
-_wanted: dict[str, tuple[requests.CalibrationRequest, float]] = {}  # measurements, and when a page last asked
+_wanted: dict[str, _Wanted] = {}  # which of them measure costs
 
 
 def backend() -> Backend:
@@ -70,48 +87,52 @@ def facts_of_hub_data(request: hub_facts.HubRequest) -> hub_facts.HubFacts | hub
 
 
 def calibration(request: requests.CalibrationRequest, begin: bool) -> Calibration | requests.CalibrationError | None:
-    """Return what was measured of a network's costs; None before that.
+    """Return what was measured of a network's costs, for a page that goes on asking until it has them.
+
+    Measurements that no page asks for any more end where they keep this one waiting.
 
     Args:
         request: what is wanted.
-        begin: have it measured if it was not, and end the measurements that no page waits for any more.
+        begin: have it measured if it was not.
+
+    Returns:
+        None while nobody knows.
     """
+    key, now = requests.key(request), time.monotonic()
     with _lock:
-        _wanted[requests.key(request)] = (request, time.monotonic())
-        if begin:
+        _wanted[key] = _Wanted(now, now - _wanted[key].since if key in _wanted else 0.0)
+        if begin or _runs(key):
             _end_unwanted()
     return _made(requests, request, requests.CalibrationError, begin)
 
 
 def is_being_measured(request: requests.CalibrationRequest) -> bool:
-    """Tell whether a process measures these costs now."""
+    """Tell whether a process measures these costs now, or waits for its turn to."""
     with _lock:
         return _runs(requests.key(request))
 
 
 def another_is_measured(request: requests.CalibrationRequest) -> bool:
-    """Tell whether a page waits for other costs, measured now: each process has torch in memory while it waits."""
+    """Tell whether other costs that a page waits for are measured now: each process has torch in memory."""
     own = requests.key(request)
     with _lock:
-        return any(key != own and _runs(key) and not _is_unwanted(since) for key, (_, since) in _wanted.items())
+        return any(key != own and _runs(key) and not asked.no_more for key, asked in _wanted.items())
 
 
 def _end_unwanted() -> None:
-    """End measurements whose settings were changed, or whose pages were closed: what is wanted waits for them."""
-    for key, (request, since) in list(_wanted.items()):
-        if _is_unwanted(since):
-            del _wanted[key]
-            if _runs(key):
-                requests.stop(request, _started.pop(key))
+    """End measurements whose settings were changed, or whose pages were closed; the lock is held."""
+    for key in [key for key, asked in _wanted.items() if asked.no_more]:
+        del _wanted[key]
+        if _runs(key):
+            process = _started.pop(key)
+            process.kill()
+            with suppress(subprocess.TimeoutExpired):  # the next measurement waits for it by itself: they take turns
+                process.wait(GONE_WITHIN_S)
 
 
 def _runs(key: str) -> bool:
     process = _started.get(key)
     return process is not None and process.poll() is None
-
-
-def _is_unwanted(since: float) -> bool:
-    return time.monotonic() - since > UNWANTED_AFTER_S
 
 
 def _made(maker: Any, request: Any, failure: type[Any], begin: bool = True) -> Any:

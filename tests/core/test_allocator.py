@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -34,8 +35,22 @@ print(first, min(faults() for _ in range(10)))
 """
 
 
-def test_a_settled_allocator_fetches_no_memory_from_the_system_at_every_step() -> None:
-    # In a process of its own: what was freed in this one before would decide.
-    done = subprocess.run([sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, timeout=120, check=True)
-    before, after = map(int, done.stdout.split())
-    assert before > 1000 and after < 100
+@pytest.fixture
+def unsettled() -> int:
+    """Page faults of a step once the allocator was settled, in a process where there were many before.
+
+    In a process of its own, since what this one has freed would decide. In some nothing needs settling: a small block
+    lies behind the large ones, so that they are not given back.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    command = [sys.executable, "-c", PAGE_FAULTS]
+    for _ in range(8):
+        done = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=120, check=True)
+        before, after = map(int, done.stdout.split())
+        if before > 1000:
+            return after
+    pytest.skip("in none of eight processes memory was given back to the system")
+
+
+def test_a_settled_allocator_fetches_no_memory_from_the_system_at_every_step(unsettled: int) -> None:
+    assert unsettled < 100

@@ -181,9 +181,30 @@ def test_a_measurement_that_no_page_waits_for_any_more_makes_room_for_the_next()
     assert resources.is_being_measured(first)  # as long as nobody wants another one
     resources.calibration(second, begin=True)
     assert not resources.is_being_measured(first) and resources.is_being_measured(second)
-    assert requests.progress(first) is None and resources.calibration(first, begin=False) is None
+    assert resources.calibration(first, begin=False) is None
+    resources.calibration(second, begin=False)
     resources.calibration(third, begin=True)
     assert resources.is_being_measured(second)  # a page has just asked for it
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_measurement_that_waits_for_its_turn_ends_the_one_that_nobody_wants() -> None:
+    first = first_request()
+    second = replace(first, recipe=replace(first.recipe, batch_size=17))
+    resources.calibration(first, begin=True)
+    resources.calibration(second, begin=True)
+    assert resources.is_being_measured(first) and resources.is_being_measured(second)
+    within_a_minute(
+        lambda: resources.calibration(second, begin=False) is None and not resources.is_being_measured(first)
+    )
+    assert resources.is_being_measured(second)
+
+
+def test_a_tab_that_asks_seldom_keeps_its_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert not resources._Wanted(now - 4, 0.1).no_more and resources._Wanted(now - 6, 1.0).no_more
+    assert not resources._Wanted(now - 110, 60.0).no_more and resources._Wanted(now - 130, 60.0).no_more
 
 
 def test_another_word_for_the_meter_is_refused_and_the_page_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

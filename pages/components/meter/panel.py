@@ -159,8 +159,8 @@ def _way_to_figures(request: CalibrationRequest, caution: str) -> None:
 
 
 HELP = """\
-Seconds per step and layer on this machine, for these settings: about ten seconds, kept for later. Then the
-meter tells at every drop what the partition costs."""
+Seconds per step and layer on this machine, for these settings: it takes ten to forty seconds and is kept for later.
+Then the meter tells at every drop what the partition costs."""
 
 
 def _begin(request: CalibrationRequest) -> None:
@@ -173,21 +173,17 @@ def _begin(request: CalibrationRequest) -> None:
 def _wait(request: CalibrationRequest) -> None:
     """Begin the measurement once the settings are left alone, follow it, and draw the page anew at its end."""
     key, since = st.session_state.meter
-    if key != requests.key(request):
-        return
-    running = is_being_measured(request)
-    if not running and mode() != "auto":
-        st.rerun()  # it has ended: the page shows what it found, or the button
+    answer, running = calibration(request, begin=False), is_being_measured(request)
+    over = answer is not None and not _will_pass(answer) and not running
+    if over or key != requests.key(request) or not (running or mode() == "auto"):
+        st.rerun()  # the page shows what was found, waits for what it needs now, or offers the button again
     waits_for = "" if running else _waits_for(request)
     if waits_for:
         st.caption(f"The costs of this network are measured when {waits_for}.")
         return
     if not running and time.monotonic() - since > STILL_FOR_S:
         _begin(request)
-    answer = calibration(request, begin=False)
-    if answer is not None and not _will_pass(answer) and not is_being_measured(request):
-        st.rerun()
-    progress = requests.progress(request)
+    progress = requests.progress(request) if running else None
     text = "Measuring what each layer costs on this machine" + (f": {progress.text}" if progress else "")
     st.progress(progress.fraction if progress else 0.0, text=plain(text))
 

@@ -79,14 +79,15 @@ export class Board {
   /** One pane per group. */
   layPanes() {
     this.clearSelection();
-    this.close();
+    this.closePanes();
     if (this.costs) this.costs.told = null;
     this.panes = this.data.groups.map((_, group) => new Pane(this, group));
     this.root.classList.toggle("many", this.panes.length > FEW_GROUPS);
     this.root.querySelector(".panes").replaceChildren(...this.panes.map((pane) => pane.section));
   }
 
-  close() {
+  /** They watch their own heights, which would keep them alive. */
+  closePanes() {
     for (const pane of this.panes) pane.close();
   }
 

@@ -39,7 +39,7 @@ function wire(root) {
     drag.cancel();
     swallow(event);
   }, { capture: true });
-  return { board, unwire: () => { drag.cancel(); stop.abort(); board.close(); } };
+  return { board, unwire: () => { drag.cancel(); stop.abort(); board.closePanes(); } };
 }
 
 /** A key that we used must not reach Streamlit's own shortcuts. */
