@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,9 @@ from cost_cases import keep, made_up
 from sessions import board, button, component, drop, glyph_tree, group_of, is_well, labels, open_app, press, read
 from streamlit.testing.v1 import AppTest
 
+from multirate_core import home
 from multirate_core.config import DataConfig, Execution, RaceConfig
+from multirate_core.cost import calibrate
 from multirate_core.cost import request as requests
 from multirate_core.data.catalog import data_shape
 from multirate_core.models.catalog import model_info
@@ -154,12 +157,14 @@ def test_the_servers_owner_can_turn_the_meter_off(measured: None, monkeypatch: p
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Half a second without a question, and a measurement is unwanted; none is left behind."""
-    monkeypatch.setattr(resources, "UNWANTED_AFTER_S", 0.5)
-    yield
-    monkeypatch.setattr(resources, "UNWANTED_AFTER_S", -1.0)
-    resources._end_unwanted()
+def none_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every measurement waits for its turn; after two seconds without a question it is unwanted."""
+    monkeypatch.setattr(resources, "UNWANTED_AFTER_S", 2.0)
+    with (home.home_folder() / calibrate.LOCK).open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+        monkeypatch.setattr(resources, "UNWANTED_AFTER_S", -1.0)
+        resources._end_unwanted()
 
 
 def within_a_minute(holds: Callable[[], bool]) -> None:
@@ -169,34 +174,38 @@ def within_a_minute(holds: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_measurement_that_no_page_waits_for_any_more_makes_room_for_the_next() -> None:
+def with_batches_of(size: int) -> requests.CalibrationRequest:
     first = first_request()
-    second, third = (replace(first, recipe=replace(first.recipe, batch_size=size)) for size in (17, 18))
+    return replace(first, recipe=replace(first.recipe, batch_size=size))
+
+
+@pytest.mark.usefixtures("none_ends")
+def test_a_measurement_that_no_page_waits_for_any_more_makes_room_for_the_next() -> None:
+    first, second, third = (with_batches_of(size) for size in (16, 17, 18))
     assert resources.calibration(first, begin=True) is None
-    within_a_minute(lambda: requests.progress(first) is not None)
-    assert resources.calibration(first, begin=False) is None
     assert resources.another_is_measured(second)
     within_a_minute(lambda: not resources.another_is_measured(second))
     assert resources.is_being_measured(first)  # as long as nobody wants another one
     resources.calibration(second, begin=True)
     assert not resources.is_being_measured(first) and resources.is_being_measured(second)
-    assert resources.calibration(first, begin=False) is None
+    assert resources.calibration(first, begin=False) is None  # as if it had not been asked for
     resources.calibration(second, begin=False)
     resources.calibration(third, begin=True)
     assert resources.is_being_measured(second)  # a page has just asked for it
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("none_ends")
 def test_a_measurement_that_waits_for_its_turn_ends_the_one_that_nobody_wants() -> None:
-    first = first_request()
-    second = replace(first, recipe=replace(first.recipe, batch_size=17))
+    first, second = with_batches_of(16), with_batches_of(17)
     resources.calibration(first, begin=True)
     resources.calibration(second, begin=True)
     assert resources.is_being_measured(first) and resources.is_being_measured(second)
-    within_a_minute(
-        lambda: resources.calibration(second, begin=False) is None and not resources.is_being_measured(first)
-    )
+
+    def ended() -> bool:
+        assert resources.calibration(second, begin=False) is None
+        return not resources.is_being_measured(first)
+
+    within_a_minute(ended)
     assert resources.is_being_measured(second)
 
 
