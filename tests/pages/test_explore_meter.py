@@ -163,8 +163,8 @@ def none_ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with (home.home_folder() / calibrate.LOCK).open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-        monkeypatch.setattr(resources, "UNWANTED_AFTER_S", -1.0)
-        resources._end_unwanted()
+        monkeypatch.setattr(resources._Wanted, "no_more", True)
+        resources._end_unwanted()  # none is left behind
 
 
 def within_a_minute(holds: Callable[[], bool]) -> None:
